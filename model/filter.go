@@ -1,0 +1,294 @@
+package model
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// Filter chooses rows. The zero Filter matches every row.
+type Filter struct {
+	source string
+	terms  []filterTerm
+}
+
+// FilterError says what is wrong with a filter expression, and where.
+type FilterError struct {
+	Pos     int    // of the term in the expression, in bytes, from 0
+	Term    string // as typed
+	Problem string // what is wrong and what would be right
+}
+
+// Error reads `filter, at 7 "foo:bar": no such key …`.
+func (e *FilterError) Error() string {
+	return fmt.Sprintf("filter, at %d %q: %s", e.Pos+1, e.Term, e.Problem)
+}
+
+// filterTerm is one condition. match tells whether it holds, and whether that
+// is known at all: an unknown figure matches neither a term nor its negation.
+type filterTerm struct {
+	not   bool
+	match func(*Row) (holds, known bool)
+}
+
+// ParseFilter reads a filter expression: terms separated by blanks, all of
+// which must hold. A term is
+//
+//	web             a part of the name, title, host, address or a tag, or the
+//	                start (4 characters or more) of the UUID; case is ignored
+//	"two words"     the same, taken as it stands
+//	/^web[0-9]+$/   an RE2 regular expression over the same, case ignored;
+//	                or re:^web
+//	name:web*       a key and a value; commas separate alternatives
+//	cpu>50          a figure compared by > >= < <= = !=, with units as in
+//	                mem>2G, mem>=80%, disk_read>10M, uptime>2h
+//	!TERM           what does not match TERM
+//
+// FilterKeys lists the keys. The error is a *FilterError.
+func ParseFilter(expr string) (Filter, error) {
+	f := Filter{source: strings.TrimSpace(expr)}
+	for _, tok := range filterTokens(expr) {
+		match, err := tok.parse()
+		if err != nil {
+			return Filter{}, &FilterError{Pos: tok.pos, Term: tok.raw, Problem: err.Error()}
+		}
+		f.terms = append(f.terms, filterTerm{not: tok.not, match: match})
+	}
+	return f, nil
+}
+
+// Match reports whether every term holds for r.
+func (f Filter) Match(r *Row) bool {
+	for i := range f.terms {
+		t := &f.terms[i]
+		holds, known := t.match(r)
+		if !known || holds == t.not {
+			return false
+		}
+	}
+	return true
+}
+
+// String is the expression the filter was parsed from.
+func (f Filter) String() string { return f.source }
+
+// Empty reports whether the filter matches everything.
+func (f Filter) Empty() bool { return len(f.terms) == 0 }
+
+// filterToken is one term as typed.
+type filterToken struct {
+	pos    int
+	raw    string // with quotes and '!'
+	text   string // without
+	quoted []bool // which bytes of text were within quotes
+	regex  bool   // was /text/
+	not    bool
+}
+
+// filterTokens splits an expression at blanks outside quotes. What is not
+// closed yet, as while typing, goes on to the end.
+func filterTokens(expr string) []filterToken {
+	var out []filterToken
+	for i := 0; i < len(expr); {
+		if isBlank(expr[i]) {
+			i++
+			continue
+		}
+		tok := filterToken{pos: i}
+		for i < len(expr) && expr[i] == '!' {
+			tok.not = !tok.not
+			i++
+		}
+		if i < len(expr) && expr[i] == '/' {
+			i = tok.scanRegex(expr, i+1)
+		} else {
+			i = tok.scanWord(expr, i)
+		}
+		tok.raw = expr[tok.pos:i]
+		if tok.text != "" {
+			out = append(out, tok)
+		}
+	}
+	return out
+}
+
+// scanRegex reads up to the slash that a blank or the end follows, so that
+// slashes within a regular expression need no escape.
+func (t *filterToken) scanRegex(expr string, i int) int {
+	t.regex = true
+	start := i
+	for ; i < len(expr); i++ {
+		if expr[i] == '\\' && i+1 < len(expr) {
+			i++
+		} else if expr[i] == '/' && (i+1 == len(expr) || isBlank(expr[i+1])) {
+			t.text = expr[start:i]
+			return i + 1
+		}
+	}
+	t.text = expr[start:]
+	return len(expr)
+}
+
+func (t *filterToken) scanWord(expr string, i int) int {
+	var b strings.Builder
+	quote := byte(0)
+	for ; i < len(expr); i++ {
+		c := expr[i]
+		switch {
+		case quote == 0 && isBlank(c):
+			t.text = b.String()
+			return i
+		case quote == 0 && (c == '"' || c == '\''):
+			quote = c
+		case quote != 0 && c == quote:
+			quote = 0
+		default:
+			if c == '\\' && quote == '"' && i+1 < len(expr) && (expr[i+1] == '"' || expr[i+1] == '\\') {
+				i++
+				c = expr[i]
+			}
+			b.WriteByte(c)
+			t.quoted = append(t.quoted, quote != 0)
+		}
+	}
+	t.text = b.String()
+	return i
+}
+
+func isBlank(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\r' }
+
+// matcher tells whether a condition holds for a row, and whether that is known.
+type matcher = func(*Row) (holds, known bool)
+
+// parse makes the token's condition.
+func (t *filterToken) parse() (matcher, error) {
+	if t.regex {
+		return regexMatcher(t.text)
+	}
+	at, op := t.operator()
+	if at < 0 {
+		return substringMatcher(t.text), nil
+	}
+	name, value := strings.ToLower(t.text[:at]), t.text[at+len(op):]
+	if name == "re" && op == ":" {
+		return regexMatcher(value)
+	}
+	key, ok := filterKeys[name]
+	if !ok {
+		if isAddressLike(t.text) {
+			return substringMatcher(t.text), nil
+		}
+		return nil, fmt.Errorf("there is no key %q; the keys are %s", name, strings.Join(filterKeyNames, " "))
+	}
+	return key.parse(op, value, t.quoted[at+len(op):])
+}
+
+// operator finds the first operator after something that looks like a key,
+// outside quotes; -1 when the term is a plain substring.
+func (t *filterToken) operator() (at int, op string) {
+	for i := 0; i < len(t.text); i++ {
+		c := t.text[i]
+		if t.quoted[i] {
+			return -1, ""
+		}
+		if isKeyByte(c) {
+			continue
+		}
+		if i == 0 {
+			return -1, ""
+		}
+		for _, op := range []string{">=", "<=", "!=", "==", ">", "<", "=", ":"} {
+			if strings.HasPrefix(t.text[i:], op) {
+				return i, op
+			}
+		}
+		return -1, ""
+	}
+	return -1, ""
+}
+
+func isKeyByte(c byte) bool {
+	return c == '_' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+}
+
+// isAddressLike tells IPv6 and MAC addresses from a key and its value.
+func isAddressLike(s string) bool {
+	return strings.Count(s, ":") > 1 && strings.Trim(s, "0123456789abcdefABCDEF:./%") == ""
+}
+
+func regexMatcher(pattern string) (matcher, error) {
+	re, err := regexp.Compile("(?i)" + pattern)
+	if err != nil {
+		return nil, regexProblem(pattern, err)
+	}
+	return func(r *Row) (bool, bool) { return anyText(r, re.MatchString), true }, nil
+}
+
+// regexProblem names the part of pattern that RE2 refuses, and where it is.
+func regexProblem(pattern string, err error) error {
+	problem := strings.TrimPrefix(err.Error(), "error parsing regexp: ")
+	problem = strings.ReplaceAll(problem, "(?i)", "")
+	return fmt.Errorf("bad regular expression /%s/: %s", pattern, problem)
+}
+
+// anyText tries the texts that a person looks for a VM by.
+func anyText(r *Row, match func(string) bool) bool {
+	if match(r.Name) || match(r.Host) || (r.Title != "" && match(r.Title)) {
+		return true
+	}
+	for _, a := range r.Addresses {
+		if match(a) {
+			return true
+		}
+	}
+	for _, tag := range r.Tags {
+		if match(tag) {
+			return true
+		}
+	}
+	return false
+}
+
+// minUUIDPrefix keeps "a" from matching every sixteenth VM by its UUID.
+const minUUIDPrefix = 4
+
+func substringMatcher(s string) matcher {
+	needle := strings.ToLower(s)
+	isUUID := len(needle) >= minUUIDPrefix && strings.Trim(needle, "0123456789abcdef-") == ""
+	contains := func(hay string) bool { return containsFold(hay, needle) }
+	return func(r *Row) (bool, bool) {
+		if anyText(r, contains) {
+			return true, true
+		}
+		return isUUID && strings.HasPrefix(r.UUID.String(), needle), true
+	}
+}
+
+// containsFold is strings.Contains whatever the case; needle is lower case
+// already. It allocates only for text that is not ASCII.
+func containsFold(hay, needle string) bool {
+	for i := 0; i < len(hay); i++ {
+		if hay[i] >= 0x80 {
+			return strings.Contains(strings.ToLower(hay), needle)
+		}
+	}
+	for i := 0; i+len(needle) <= len(hay); i++ {
+		if equalLower(hay[i:i+len(needle)], needle) {
+			return true
+		}
+	}
+	return false
+}
+
+func equalLower(s, lower string) bool {
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if c >= 'A' && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		if c != lower[i] {
+			return false
+		}
+	}
+	return true
+}
