@@ -1,0 +1,91 @@
+package lab
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+)
+
+// network is the lab's Ethernet: a bridge in a network namespace of its own,
+// to which this machine and every host have one cable. Cables vanish with the
+// namespaces at their ends, so nothing is left when the lab dies.
+type network struct {
+	subnet int      // 10.78.subnet.0/24, and the name of the cable
+	lock   *os.File // holds the subnet for this lab
+	sw     *process // owns the bridge's namespace
+}
+
+func plugNetwork(ctx context.Context) (*network, error) {
+	n := &network{}
+	if err := n.claim(); err != nil {
+		return nil, err
+	}
+	sw, err := startProcess(os.Stderr, []string{"-n", "-p"}, "cat")
+	if err != nil {
+		n.lock.Close()
+		return nil, err
+	}
+	n.sw = sw
+	err = runAll(ctx,
+		n.inSwitch("link", "add", "br0", "type", "bridge"),
+		n.inSwitch("link", "set", "br0", "up"),
+		[]string{"ip", "link", "add", n.cable(), "type", "veth", "peer", "name", "up0", "netns", sw.init()},
+		[]string{"ip", "addr", "add", n.addr(1) + "/24", "dev", n.cable()},
+		[]string{"ip", "link", "set", n.cable(), "up"},
+		n.inSwitch("link", "set", "up0", "master", "br0", "up"),
+	)
+	if err != nil {
+		n.unplug() //nolint:errcheck // the first error says more
+		return nil, err
+	}
+	return n, nil
+}
+
+// claim takes the first subnet that no other lab of this machine holds.
+func (n *network) claim() error {
+	dir := filepath.Join(os.TempDir(), "berth-lab-subnets")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	for i := 1; i < 255; i++ {
+		f, err := os.OpenFile(filepath.Join(dir, strconv.Itoa(i)), os.O_CREATE|os.O_RDWR|syscall.O_CLOEXEC, 0o644)
+		if err != nil {
+			return err
+		}
+		if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
+			if _, err := os.Stat("/sys/class/net/berthlab" + strconv.Itoa(i)); err != nil {
+				n.subnet, n.lock = i, f
+				return nil
+			}
+		}
+		f.Close()
+	}
+	return fmt.Errorf("lab: all subnets 10.78.1.0 to 10.78.254.0 are in use (locks in %s)", dir)
+}
+
+func (n *network) cable() string              { return "berthlab" + strconv.Itoa(n.subnet) }
+func (n *network) addr(last int) string       { return fmt.Sprintf("10.78.%d.%d", n.subnet, last) }
+func (n *network) switchPort(h string) string { return "to-" + h }
+
+// inSwitch is an ip(8) command in the bridge's namespace.
+func (n *network) inSwitch(args ...string) []string {
+	return append([]string{"nsenter", "-t", n.sw.init(), "-n", "ip"}, args...)
+}
+
+// plug lays a cable from the bridge to eth0 in the namespace of pid.
+func (n *network) plug(ctx context.Context, host, pid string) error {
+	port := n.switchPort(host)
+	return runAll(ctx,
+		n.inSwitch("link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", pid),
+		n.inSwitch("link", "set", port, "master", "br0", "up"),
+	)
+}
+
+func (n *network) unplug() error {
+	err := n.sw.kill()
+	n.lock.Close()
+	return err
+}
