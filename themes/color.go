@@ -142,3 +142,18 @@ func (c Color) appendSGR(b []byte, base int) []byte {
 	}
 	return b
 }
+
+// Basic is one of the 16 basic colours, by its ANSI number.
+func Basic(n int) Color { return kindBasic | Color(n&15) }
+
+// ColorFromSGR reads what follows 38 or 48 in an SGR sequence (5;N or 2;R;G;B)
+// and returns how many parameters it used.
+func ColorFromSGR(params []int) (c Color, used int) {
+	switch {
+	case len(params) >= 2 && params[0] == 5:
+		return indexed(uint8(params[1])), 2
+	case len(params) >= 4 && params[0] == 2:
+		return kindRGB | Color(params[1]&0xff)<<16 | Color(params[2]&0xff)<<8 | Color(params[3]&0xff), 4
+	}
+	return 0, len(params)
+}

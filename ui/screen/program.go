@@ -1,0 +1,99 @@
+package screen
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+
+	tea "github.com/charmbracelet/bubbletea"
+	"github.com/charmbracelet/x/term"
+)
+
+// Run runs a Bubble Tea program on the screen: it takes the terminal over,
+// reports sizes, and gives the terminal back whatever happens. If Options.In
+// is no terminal, keys are read from /dev/tty. The model hands its frames to
+// Show; what its View returns is not looked at.
+//
+// It returns when the model quits, ctx ends, or the terminal goes away.
+func (s *Screen) Run(ctx context.Context, model tea.Model, opts ...tea.ProgramOption) (tea.Model, error) {
+	closeInput, err := s.openInput()
+	if err != nil {
+		return model, err
+	}
+	defer closeInput()
+	if err := s.Start(); err != nil {
+		return model, err
+	}
+	defer s.Stop()
+
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	opts = append([]tea.ProgramOption{tea.WithContext(ctx), tea.WithoutRenderer(), tea.WithOutput(s.tty.out), tea.WithInput(s.tty.in)}, opts...)
+	p := tea.NewProgram(model, opts...)
+	go s.WatchSize(ctx, func(w, h int) { p.Send(tea.WindowSizeMsg{Width: w, Height: h}) })
+	return p.Run()
+}
+
+// openInput finds a terminal to read keys from.
+func (s *Screen) openInput() (closer func(), err error) {
+	if s.tty.in != nil && term.IsTerminal(s.tty.in.Fd()) {
+		return func() {}, nil
+	}
+	f, err := os.Open("/dev/tty")
+	if err != nil {
+		return nil, fmt.Errorf("no terminal to read keys from: %w; start berth on a terminal, or use berth vm list", err)
+	}
+	s.tty.in = f
+	return func() { _ = f.Close() }, nil
+}
+
+// Exec is tea.Exec on this screen: c has the terminal to itself, with its
+// normal modes, and everything is drawn anew after it.
+func (s *Screen) Exec(c tea.ExecCommand, fn tea.ExecCallback) tea.Cmd {
+	return tea.Exec(&suspended{ExecCommand: c, screen: s}, fn)
+}
+
+// ExecProcess is tea.ExecProcess on this screen.
+func (s *Screen) ExecProcess(c *exec.Cmd, fn tea.ExecCallback) tea.Cmd {
+	return s.Exec(&process{c}, fn)
+}
+
+// suspended runs a command while the screen is suspended.
+type suspended struct {
+	tea.ExecCommand
+	screen *Screen
+}
+
+// Run suspends the screen around the command, and resumes it even when the
+// command panics.
+func (c *suspended) Run() error {
+	c.screen.Suspend()
+	defer c.screen.Resume()
+	return c.ExecCommand.Run()
+}
+
+// process is an exec.Cmd whose unset files are the terminal's.
+type process struct{ *exec.Cmd }
+
+// SetStdin sets the input if the command has none.
+func (p *process) SetStdin(r io.Reader) {
+	if p.Stdin == nil {
+		p.Stdin = r
+	}
+}
+
+// SetStdout sets the output if the command has none.
+func (p *process) SetStdout(w io.Writer) {
+	if p.Stdout == nil {
+		p.Stdout = w
+	}
+}
+
+// SetStderr sets the error output if the command has none.
+func (p *process) SetStderr(w io.Writer) {
+	if p.Stderr == nil {
+		p.Stderr = w
+	}
+}
