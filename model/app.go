@@ -1,0 +1,415 @@
+package model
+
+import (
+	"context"
+	"time"
+
+	tea "github.com/charmbracelet/bubbletea"
+
+	"berth/backend"
+	"berth/backend/audit"
+)
+
+// ScreenID names a screen.
+type ScreenID uint8
+
+// The screens. ScreenDetail is one of its own: enter opens it, esc leaves it.
+const (
+	ScreenVMs ScreenID = iota
+	ScreenHosts
+	ScreenEvents
+	ScreenDetail
+	ScreenConnect
+)
+
+var screenNames = [...]string{"VMs", "Hosts", "Events", "VM", "Connect"}
+
+// String is the screen's title.
+func (s ScreenID) String() string { return screenNames[s] }
+
+// Terminal is what the model may ask of the terminal it runs in. The methods
+// return commands or take effect between two frames; none blocks.
+type Terminal interface {
+	// Exec hands the terminal to a command and takes it back when it ends.
+	Exec(c tea.ExecCommand, done tea.ExecCallback) tea.Cmd
+	// Write sends an out-of-band sequence, such as OSC 52.
+	Write(seq string)
+	// SetMouse turns mouse reports on or off.
+	SetMouse(on bool)
+	// Repaint draws everything anew.
+	Repaint()
+}
+
+// Attempt is one connection that was tried at the start and failed.
+type Attempt struct {
+	URI string
+	Err error
+}
+
+// Settings are what a person can change while berth runs and keep with :save.
+type Settings struct {
+	Theme   string
+	Columns []string
+	SortBy  string
+	Desc    bool
+	Filter  string
+	Mouse   bool
+	Refresh time.Duration
+}
+
+// Options are what an App is made from.
+type Options struct {
+	Hosts    []backend.Host
+	Attempts []Attempt // failures to show when Hosts is empty
+	Demo     bool
+	ReadOnly bool
+	Version  string
+	Settings Settings
+	Themes   []string // names that :theme offers
+	Keys     map[string]string
+	Editor   []string // command and arguments; the file is appended
+	SSHUser  string
+	PicDir   string // where screenshots go
+	Trail    *audit.Trail
+	Terminal Terminal
+
+	// Connect makes a host from a URI, for the connect page and :connect.
+	Connect func(uri string) (backend.Host, error)
+	// StartDemo makes the demo fleet, for the connect page.
+	StartDemo func() []backend.Host
+	// Save keeps the settings.
+	Save func(Settings) (path string, err error)
+	// HostThemes are themes by host name, from the config.
+	HostThemes map[string]string
+}
+
+// App is the whole program's state: the fleet, the screens, what lies over
+// them. It is written only in Update.
+type App struct {
+	ctx  context.Context
+	quit context.CancelFunc
+	now  func() time.Time
+	opt  Options
+	term Terminal
+
+	Fleet  *Fleet
+	Tasks  *Tasks
+	VMs    *VMs
+	Hosts  *Hosts
+	Events *EventLog
+	Detail *Detail
+
+	Screen   ScreenID
+	last     ScreenID // for "-"
+	Overlays []Overlay
+	Palette  *Palette // the ":" line while it is open
+	Line     *Line    // the "/" line while it is open
+	Status   Toast
+	toasts   int
+
+	Theme    string
+	Mouse    bool
+	ShowCost bool
+	Cost     Cost
+	Attempts []Attempt
+	Demo     bool
+	Width    int
+	Height   int
+
+	actions  []Action
+	byKey    map[string][]*Action
+	undo     *undoStep
+	quitting bool
+	pending  bool      // rows changed since the list was last worked out
+	flash    time.Time // when the next flash ends
+}
+
+// flashEnd redraws when a row has flashed long enough.
+type flashEnd struct{}
+
+// NewApp makes the program's state; nothing is asked of any host before Init.
+func NewApp(ctx context.Context, opt Options) *App {
+	ctx, cancel := context.WithCancel(ctx)
+	if opt.Settings.Refresh == 0 {
+		opt.Settings.Refresh = time.Second
+	}
+	a := &App{ctx: ctx, quit: cancel, now: time.Now, opt: opt, term: opt.Terminal, Width: 80, Height: 24}
+	a.Fleet = NewFleet(ctx, opt.Hosts, opt.Settings.Refresh)
+	a.Tasks = NewTasks(ctx, a.Fleet, opt.Trail)
+	a.VMs = NewVMs(a.Fleet, opt.Settings.Columns, opt.Settings.SortBy, opt.Settings.Desc)
+	a.Hosts = NewHosts(a.Fleet)
+	a.Events = NewEventLog()
+	a.Detail = NewDetail(ctx, a.Fleet)
+	a.Theme, a.Mouse, a.Demo, a.Attempts = opt.Settings.Theme, opt.Settings.Mouse, opt.Demo, opt.Attempts
+	a.actions = actionTable()
+	a.bindKeys(opt.Keys)
+	if opt.Settings.Filter != "" {
+		if err := a.VMs.SetFilter(opt.Settings.Filter); err != nil {
+			a.Warn(err.Error())
+		}
+	}
+	if len(opt.Hosts) == 0 {
+		a.Screen = ScreenConnect
+	}
+	return a
+}
+
+// SetClock replaces the clock, for tests.
+func (a *App) SetClock(now func() time.Time) {
+	a.now, a.Fleet.now, a.Tasks.now, a.Detail.now = now, now, now, now
+}
+
+// Now is the App's clock.
+func (a *App) Now() time.Time { return a.now() }
+
+// Init begins to poll.
+func (a *App) Init() tea.Cmd { return a.Fleet.Init() }
+
+// Version is the program's version.
+func (a *App) Version() string { return a.opt.Version }
+
+// ReadOnly reports whether every verb is refused on every host.
+func (a *App) ReadOnly() bool {
+	for _, s := range a.Fleet.hosts {
+		if !s.Host.ReadOnly() {
+			return false
+		}
+	}
+	return a.opt.ReadOnly || len(a.Fleet.hosts) > 0
+}
+
+// ThemeOf is the theme in force: the one of the only host's config entry, or
+// else the chosen one.
+func (a *App) ThemeOf() string {
+	if len(a.Fleet.hosts) == 1 {
+		if t := a.opt.HostThemes[a.Fleet.hosts[0].Host.Name()]; t != "" {
+			return t
+		}
+	}
+	return a.Theme
+}
+
+// HostTheme is the theme that the config gives a host, or "".
+func (a *App) HostTheme(host string) string { return a.opt.HostThemes[host] }
+
+// Idle reports whether nothing berth was asked to do is under way; tests wait
+// for it.
+func (a *App) Idle() bool { return len(a.Tasks.byKey) == 0 && !a.pending }
+
+// Update takes every message of the program.
+func (a *App) Update(msg tea.Msg) tea.Cmd {
+	switch m := msg.(type) {
+	case tea.KeyMsg:
+		return a.key(m)
+	case toastEnd:
+		if m.n == a.toasts {
+			a.Status = Toast{}
+		}
+		return nil
+	case flashEnd:
+		return nil
+	case taskMsg, taskTick:
+		return a.onTask(m)
+	case detailMsg, guestMsg, xmlMsg, logMsg, detailTick:
+		_, cmd := a.Detail.Update(m)
+		return cmd
+	case costMsg:
+		return a.onCost(m)
+	case resultMsg:
+		return a.onResult(m)
+	}
+	return a.onFleet(msg)
+}
+
+func (a *App) onFleet(msg tea.Msg) tea.Cmd {
+	change, cmd := a.Fleet.Update(msg)
+	cmds := []tea.Cmd{cmd}
+	for _, e := range change.Events {
+		a.Events.AddEvent(e)
+	}
+	if change.Rows {
+		ended, cmd := a.Tasks.Polled()
+		cmds = append(cmds, cmd, a.ended(ended), a.flashes())
+		a.VMs.Rebuild()
+		a.want()
+	}
+	return tea.Batch(cmds...)
+}
+
+// want tells the fleet whose figures the screen shows.
+func (a *App) want() {
+	switch a.Screen {
+	case ScreenVMs:
+		a.Fleet.Want(a.VMs.Wanted())
+	default:
+		a.Fleet.Want(nil)
+	}
+}
+
+// flashes arms one redraw for when the rows that changed have flashed.
+func (a *App) flashes() tea.Cmd {
+	now := a.now()
+	if now.Before(a.flash) {
+		return nil
+	}
+	for _, r := range a.Fleet.rows {
+		if r.Flashing(now) {
+			a.flash = r.FlashUntil
+			return tea.Tick(r.FlashUntil.Sub(now)+time.Millisecond, func(time.Time) tea.Msg { return flashEnd{} })
+		}
+	}
+	return nil
+}
+
+// key gives a key to what is on top: an overlay, an open line, the screen.
+func (a *App) key(k tea.KeyMsg) tea.Cmd {
+	if k.String() == "ctrl+c" {
+		return a.Quit()
+	}
+	if n := len(a.Overlays); n > 0 {
+		top := a.Overlays[n-1]
+		done, cmd := top.Key(a, k)
+		if done {
+			a.pop(top)
+		}
+		return cmd
+	}
+	if a.Palette != nil {
+		return a.Palette.key(a, k)
+	}
+	if a.Line != nil {
+		return a.Line.key(a, k)
+	}
+	return a.dispatch(k)
+}
+
+// Push lays an overlay over the screen.
+func (a *App) Push(o Overlay) { a.Overlays = append(a.Overlays, o) }
+
+// pop removes an overlay if it is still there.
+func (a *App) pop(o Overlay) {
+	for i := len(a.Overlays) - 1; i >= 0; i-- {
+		if a.Overlays[i] == o {
+			a.Overlays = append(a.Overlays[:i], a.Overlays[i+1:]...)
+			return
+		}
+	}
+}
+
+// Go turns to a screen.
+func (a *App) Go(s ScreenID) tea.Cmd {
+	if s == a.Screen {
+		return nil
+	}
+	if a.Screen == ScreenDetail {
+		a.Detail.Leave()
+	}
+	a.last, a.Screen = a.Screen, s
+	if s == ScreenEvents {
+		a.Events.Unseen = 0
+	}
+	a.want()
+	if s == ScreenDetail {
+		return a.Detail.Open(a.Detail.Key, a.Detail.Tab)
+	}
+	return nil
+}
+
+// openDetail turns to a VM's detail.
+func (a *App) openDetail(k backend.Key, t Tab) tea.Cmd {
+	if a.Screen != ScreenDetail {
+		a.last, a.Screen = a.Screen, ScreenDetail
+	}
+	a.want()
+	return a.Detail.Open(k, t)
+}
+
+// Quit ends the program. What the hypervisor has accepted goes on.
+func (a *App) Quit() tea.Cmd {
+	a.quitting = true
+	a.quit()
+	return tea.Quit
+}
+
+// Escape peels one layer: marks, then a filter, then the screen.
+func (a *App) Escape() tea.Cmd {
+	switch {
+	case a.Screen == ScreenDetail && a.Detail.Search.Text != "":
+		a.Detail.Search = Search{}
+	case a.Screen == ScreenConnect:
+	case a.Screen != ScreenVMs:
+		back := a.last
+		if back == a.Screen || back == ScreenConnect {
+			back = ScreenVMs
+		}
+		cmd := a.Go(back)
+		a.last = ScreenVMs
+		return cmd
+	case len(a.VMs.marks) > 0:
+		a.VMs.ClearMarks()
+	case a.VMs.filterText != "":
+		return a.filter("")
+	}
+	return nil
+}
+
+func (a *App) filter(text string) tea.Cmd {
+	err := a.VMs.SetFilter(text)
+	a.want()
+	if err != nil {
+		return a.Warn(err.Error())
+	}
+	return nil
+}
+
+// SetSize tells how large the terminal is.
+func (a *App) SetSize(w, h int) { a.Width, a.Height = w, h }
+
+// Click selects a row of the list by its place on the screen, or a host, or
+// an event; twice on the same row opens it.
+func (a *App) Click(i int) tea.Cmd {
+	if len(a.Overlays) > 0 {
+		return nil
+	}
+	switch a.Screen {
+	case ScreenVMs:
+		again := a.VMs.top+i == a.VMs.index
+		a.VMs.Select(a.VMs.top + i)
+		if r := a.VMs.Selected(); again && r != nil {
+			return a.openDetail(r.Key(), TabOverview)
+		}
+	case ScreenHosts:
+		a.Hosts.Move(a.Hosts.top + i - a.Hosts.index)
+	case ScreenEvents:
+		a.Events.Move(a.Events.top + i - a.Events.index)
+	}
+	return nil
+}
+
+// Wheel scrolls what is under the mouse by n lines.
+func (a *App) Wheel(n int) {
+	if len(a.Overlays) > 0 {
+		return
+	}
+	switch a.Screen {
+	case ScreenVMs:
+		a.VMs.Scroll(n)
+		a.want()
+	case ScreenHosts:
+		a.Hosts.Move(n)
+	case ScreenEvents:
+		a.Events.Move(n)
+	case ScreenDetail:
+		a.Detail.ScrollBy(n)
+	}
+}
+
+// onTask brings a task on.
+func (a *App) onTask(msg tea.Msg) tea.Cmd {
+	ended, warn, cmd := a.Tasks.Update(msg)
+	cmds := []tea.Cmd{cmd, a.ended(ended)}
+	if warn != nil {
+		cmds = append(cmds, a.Bad(warn.Error()))
+	}
+	return tea.Batch(cmds...)
+}

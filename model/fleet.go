@@ -1,0 +1,546 @@
+package model
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	tea "github.com/charmbracelet/bubbletea"
+
+	"berth/backend"
+)
+
+// How long one call to a host may take, and how polls are paced.
+const (
+	pollDeadline    = 15 * time.Second // the first poll also dials, perhaps over ssh
+	figuresDeadline = 4 * time.Second
+	sampleDeadline  = 4 * time.Second
+	eventJoin       = 40 * time.Millisecond // events that arrive within it cause one early poll
+	maxBackoff      = 5 * time.Second
+	flashFor        = 1500 * time.Millisecond
+)
+
+// Fleet polls every host and holds the rows of all their VMs. Each host has
+// its own polls, failures and waits: one that fails never holds back another.
+// All state is written in Update; commands get copies.
+type Fleet struct {
+	ctx     context.Context
+	now     func() time.Time
+	refresh time.Duration
+	hosts   []*HostState
+	byName  map[string]*HostState
+	rows    map[backend.Key]*Row
+	wanted  map[string][]backend.UUID // by host: whose dear figures the screen wants
+	history map[backend.Key]*History
+}
+
+// HostState is what the fleet knows of one host.
+type HostState struct {
+	Host backend.Host
+
+	Connected bool
+	PolledAt  time.Time // of the last poll that succeeded
+	Err       error     // why the last poll failed; nil when it did not
+	DownSince time.Time
+	Sample    backend.HostSample
+	Prev      backend.HostSample // the sample before, for CPU rates
+	SampleErr error
+	PollTook  time.Duration
+
+	polling, figuring, sampling bool
+	again                       bool // an event came while a poll was under way
+	early                       bool // an early poll is armed
+	watching                    bool
+	failures                    int
+	gen                         int // of the armed poll tick; older ticks are void
+}
+
+// Messages of the fleet. Each is addressed to a host by name.
+type (
+	pollMsg struct {
+		host string
+		poll backend.Poll
+		err  error
+		took time.Duration
+	}
+	figuresMsg struct {
+		host    string
+		figures []backend.Figures
+		err     error
+	}
+	sampleMsg struct {
+		host   string
+		sample backend.HostSample
+		err    error
+	}
+	watchMsg struct {
+		host string
+		ch   <-chan backend.Event
+		err  error
+	}
+	eventsMsg struct {
+		host   string
+		ch     <-chan backend.Event
+		events []backend.Event
+		closed bool
+	}
+	pollTick struct {
+		host  string
+		gen   int
+		early bool
+	}
+)
+
+// NewFleet polls hosts every refresh, for as long as ctx lives.
+func NewFleet(ctx context.Context, hosts []backend.Host, refresh time.Duration) *Fleet {
+	f := &Fleet{
+		ctx: ctx, now: time.Now, refresh: refresh,
+		byName:  map[string]*HostState{},
+		rows:    map[backend.Key]*Row{},
+		wanted:  map[string][]backend.UUID{},
+		history: map[backend.Key]*History{},
+	}
+	for _, h := range hosts {
+		f.add(h)
+	}
+	return f
+}
+
+func (f *Fleet) add(h backend.Host) *HostState {
+	s := &HostState{Host: h}
+	f.hosts = append(f.hosts, s)
+	f.byName[h.Name()] = s
+	return s
+}
+
+// Add joins one more host to the fleet and begins to poll it.
+func (f *Fleet) Add(h backend.Host) tea.Cmd { return f.start(f.add(h)) }
+
+// Init begins to poll, sample and watch every host.
+func (f *Fleet) Init() tea.Cmd {
+	var cmds []tea.Cmd
+	for _, s := range f.hosts {
+		cmds = append(cmds, f.start(s))
+	}
+	return tea.Batch(cmds...)
+}
+
+// start polls first: the list is what a person waits for. The sample and the
+// subscription follow the first answer.
+func (f *Fleet) start(s *HostState) tea.Cmd { return f.poll(s) }
+
+// Hosts returns the hosts in the order they were given.
+func (f *Fleet) Hosts() []*HostState { return f.hosts }
+
+// HostState returns the host of that name, or nil.
+func (f *Fleet) HostState(name string) *HostState { return f.byName[name] }
+
+// Row returns the VM's row, or nil when no host has it any more.
+func (f *Fleet) Row(k backend.Key) *Row { return f.rows[k] }
+
+// Len is the number of VMs.
+func (f *Fleet) Len() int { return len(f.rows) }
+
+// Refresh is the time between two polls of a host.
+func (f *Fleet) Refresh() time.Duration { return f.refresh }
+
+// SetRefresh changes the pace, from the next tick on.
+func (f *Fleet) SetRefresh(d time.Duration) { f.refresh = max(d, 200*time.Millisecond) }
+
+// Want says whose dear figures are wanted: the VMs on screen first, then, when
+// the list is ordered or filtered by such a figure, the others.
+func (f *Fleet) Want(keys []backend.Key) {
+	clear(f.wanted)
+	for _, k := range keys {
+		f.wanted[k.Host] = append(f.wanted[k.Host], k.UUID)
+	}
+}
+
+// PollNow polls every host at once, as after a person's request.
+func (f *Fleet) PollNow() tea.Cmd {
+	var cmds []tea.Cmd
+	for _, s := range f.hosts {
+		cmds = append(cmds, f.pollSoon(s, 0))
+	}
+	return tea.Batch(cmds...)
+}
+
+// PollHost polls one host soon.
+func (f *Fleet) PollHost(name string) tea.Cmd {
+	if s := f.byName[name]; s != nil {
+		return f.pollSoon(s, eventJoin)
+	}
+	return nil
+}
+
+// Change says what an Update changed, so that only what depends on it is
+// worked out anew.
+type Change struct {
+	Rows   bool            // VMs came, went or changed in any way
+	Hosts  bool            // a host's sample, state or error changed
+	Events []backend.Event // what hosts told, oldest first
+}
+
+// Update takes the fleet's own messages; others change nothing.
+func (f *Fleet) Update(msg tea.Msg) (Change, tea.Cmd) {
+	switch m := msg.(type) {
+	case pollTick:
+		return Change{}, f.onTick(m)
+	case pollMsg:
+		return f.onPoll(m)
+	case figuresMsg:
+		return f.onFigures(m)
+	case sampleMsg:
+		return f.onSample(m), nil
+	case watchMsg:
+		return f.onWatch(m)
+	case eventsMsg:
+		return f.onEvents(m)
+	}
+	return Change{}, nil
+}
+
+func (f *Fleet) onTick(m pollTick) tea.Cmd {
+	s := f.byName[m.host]
+	if s == nil || (!m.early && m.gen != s.gen) {
+		return nil
+	}
+	if m.early {
+		s.early = false
+	}
+	if s.polling {
+		s.again = true
+		return nil
+	}
+	return f.poll(s)
+}
+
+// pollSoon arms one early poll; several requests within the wait share it.
+func (f *Fleet) pollSoon(s *HostState, wait time.Duration) tea.Cmd {
+	if s.early {
+		return nil
+	}
+	if s.polling {
+		s.again = true
+		return nil
+	}
+	s.early = true
+	m := pollTick{host: s.Host.Name(), early: true}
+	if wait == 0 {
+		return func() tea.Msg { return m }
+	}
+	return tea.Tick(wait, func(time.Time) tea.Msg { return m })
+}
+
+func (f *Fleet) poll(s *HostState) tea.Cmd {
+	s.polling = true
+	host, parent := s.Host, f.ctx
+	return func() tea.Msg {
+		ctx, cancel := context.WithTimeout(parent, pollDeadline)
+		defer cancel()
+		start := time.Now()
+		p, err := host.Poll(ctx)
+		return pollMsg{host: host.Name(), poll: p, err: err, took: time.Since(start)}
+	}
+}
+
+func (f *Fleet) onPoll(m pollMsg) (Change, tea.Cmd) {
+	s := f.byName[m.host]
+	if s == nil {
+		return Change{}, nil
+	}
+	s.polling = false
+	s.PollTook = m.took
+	if m.err != nil {
+		return f.onPollFailed(s, m.err)
+	}
+	first := s.PolledAt.IsZero()
+	s.failures, s.Err, s.Connected, s.DownSince = 0, nil, true, time.Time{}
+	s.PolledAt = m.poll.At
+	f.merge(s, m.poll)
+	cmds := []tea.Cmd{f.arm(s, first), f.sample(s), f.figures(s)}
+	if !s.watching {
+		cmds = append(cmds, f.watch(s))
+	}
+	return Change{Rows: true, Hosts: true}, tea.Batch(cmds...)
+}
+
+// arm waits for the next poll. The first poll told only names and states, so
+// the second, which tells the rest, follows at once; so does one after events.
+func (f *Fleet) arm(s *HostState, first bool) tea.Cmd {
+	s.gen++
+	wait := f.refresh
+	if first {
+		wait = 30 * time.Millisecond
+	} else if s.again {
+		wait = eventJoin
+	}
+	s.again = false
+	return f.tick(s, wait)
+}
+
+func (f *Fleet) tick(s *HostState, wait time.Duration) tea.Cmd {
+	m := pollTick{host: s.Host.Name(), gen: s.gen}
+	return tea.Tick(wait, func(time.Time) tea.Msg { return m })
+}
+
+func (f *Fleet) onPollFailed(s *HostState, err error) (Change, tea.Cmd) {
+	if f.ctx.Err() != nil {
+		return Change{}, nil // berth is ending
+	}
+	s.failures++
+	s.Err, s.again = err, false
+	if s.Connected || s.DownSince.IsZero() {
+		s.DownSince = f.now()
+	}
+	s.Connected = false
+	for k, r := range f.rows {
+		if k.Host == s.Host.Name() {
+			r.HostDown = true
+		}
+	}
+	s.gen++
+	return Change{Rows: true, Hosts: true}, f.tick(s, backoff(s.failures, err))
+}
+
+// backoff grows from a quarter of a second to maxBackoff, with jitter so that
+// many consoles do not return to one host in step. What will not heal without
+// a person is tried less often.
+func backoff(failures int, err error) time.Duration {
+	d := min(250*time.Millisecond<<min(failures-1, 8), maxBackoff)
+	if errors.Is(err, backend.ErrAuth) || errors.Is(err, backend.ErrHostKey) || errors.Is(err, backend.ErrURI) {
+		d = 30 * time.Second
+	}
+	return d*3/4 + rand.N(d/2+1)
+}
+
+// merge brings a poll into the rows. Figures that the poll did not read are
+// kept with the time they were read.
+func (f *Fleet) merge(s *HostState, p backend.Poll) {
+	seen := make(map[backend.Key]bool, len(p.VMs))
+	for i := range p.VMs {
+		vm := &p.VMs[i]
+		k := vm.Key()
+		seen[k] = true
+		r := f.rows[k]
+		if r == nil {
+			f.rows[k] = &Row{VM: *vm, Rates: UnknownRates(), PolledAt: p.At}
+			continue
+		}
+		f.mergeRow(r, vm, p.At)
+	}
+	for k := range f.rows {
+		if k.Host == s.Host.Name() && !seen[k] {
+			delete(f.rows, k)
+			delete(f.history, k)
+		}
+	}
+}
+
+func (f *Fleet) mergeRow(r *Row, vm *backend.VM, at time.Time) {
+	prev := r.VM
+	r.VM = *vm
+	r.HostDown, r.PolledAt = false, at
+	if vm.ID == prev.ID {
+		keepUnread(&r.VM, &prev)
+	}
+	if vm.State != prev.State {
+		r.FlashUntil = f.now().Add(flashFor)
+		if r.Since.IsZero() {
+			r.Since = at
+		}
+	} else if r.Since.IsZero() {
+		r.Since = prev.Since
+	}
+	r.Rates = DeriveRates(&prev, &r.VM, r.Rates)
+	if r.State.Active() {
+		f.record(r)
+	}
+}
+
+// keepUnread copies from prev what the poll behind vm did not read.
+func keepUnread(vm, prev *backend.VM) {
+	if vm.CPU.At.IsZero() {
+		vm.CPU = prev.CPU
+	}
+	if vm.Mem.At.IsZero() || (vm.Mem.Source == backend.MemoryResident && prev.Mem.Source == backend.MemoryGuest && vm.Mem.At.Sub(prev.Mem.At) < 30*time.Second) {
+		vm.Mem = prev.Mem
+	}
+	if vm.Disk.At.IsZero() {
+		vm.Disk = prev.Disk
+	}
+	if vm.Net.At.IsZero() {
+		vm.Net = prev.Net
+	}
+	if vm.AddressesAt.IsZero() {
+		vm.Addresses, vm.AddressesAt = prev.Addresses, prev.AddressesAt
+	}
+	if vm.StuckSince.IsZero() {
+		vm.StuckSince = prev.StuckSince
+	}
+	if vm.FactsAt.IsZero() && !prev.FactsAt.IsZero() {
+		keepFacts(vm, prev)
+	}
+}
+
+// keepFacts copies what the definition says.
+func keepFacts(vm, prev *backend.VM) {
+	vm.FactsAt, vm.VCPUs, vm.MemoryMax = prev.FactsAt, prev.VCPUs, prev.MemoryMax
+	vm.Title, vm.Description, vm.Tags, vm.OS = prev.Title, prev.Description, prev.Tags, prev.OS
+	vm.HasAgent, vm.Snapshots, vm.Disks, vm.NICs = prev.HasAgent, prev.Snapshots, prev.Disks, prev.NICs
+}
+
+func (f *Fleet) figures(s *HostState) tea.Cmd {
+	uuids := append([]backend.UUID(nil), f.wanted[s.Host.Name()]...)
+	if s.figuring || len(uuids) == 0 {
+		return nil
+	}
+	s.figuring = true
+	host, parent := s.Host, f.ctx
+	return func() tea.Msg {
+		ctx, cancel := context.WithTimeout(parent, figuresDeadline)
+		defer cancel()
+		fs, err := host.Figures(ctx, uuids)
+		return figuresMsg{host: host.Name(), figures: fs, err: err}
+	}
+}
+
+// onFigures brings dear figures into the rows. A failure is no event of its
+// own: the figures grow old, which the rows show, and the cheap poll tells
+// whether the host is there.
+func (f *Fleet) onFigures(m figuresMsg) (Change, tea.Cmd) {
+	s := f.byName[m.host]
+	if s == nil {
+		return Change{}, nil
+	}
+	s.figuring = false
+	for i := range m.figures {
+		fig := &m.figures[i]
+		if r := f.rows[backend.Key{Host: m.host, UUID: fig.UUID}]; r != nil {
+			applyFigures(r, fig)
+		}
+	}
+	return Change{Rows: len(m.figures) > 0}, nil
+}
+
+func applyFigures(r *Row, fig *backend.Figures) {
+	if !r.State.Active() {
+		return
+	}
+	prev := r.VM
+	r.StuckSince = fig.StuckSince
+	if !fig.Disk.At.IsZero() {
+		r.Disk = fig.Disk
+	}
+	if !fig.Mem.At.IsZero() {
+		r.Mem = fig.Mem
+	}
+	if !fig.AddressesAt.IsZero() {
+		r.Addresses, r.AddressesAt = fig.Addresses, fig.AddressesAt
+	}
+	r.Rates = DeriveRates(&prev, &r.VM, r.Rates)
+}
+
+func (f *Fleet) sample(s *HostState) tea.Cmd {
+	if s.sampling {
+		return nil
+	}
+	s.sampling = true
+	host, parent := s.Host, f.ctx
+	return func() tea.Msg {
+		ctx, cancel := context.WithTimeout(parent, sampleDeadline)
+		defer cancel()
+		v, err := host.Sample(ctx)
+		return sampleMsg{host: host.Name(), sample: v, err: err}
+	}
+}
+
+func (f *Fleet) onSample(m sampleMsg) Change {
+	s := f.byName[m.host]
+	if s == nil {
+		return Change{}
+	}
+	s.sampling = false
+	s.SampleErr = m.err
+	if m.err == nil {
+		s.Prev, s.Sample = s.Sample, m.sample
+	}
+	return Change{Hosts: true}
+}
+
+func (f *Fleet) watch(s *HostState) tea.Cmd {
+	s.watching = true
+	host, ctx := s.Host, f.ctx
+	return func() tea.Msg {
+		ch, err := host.Watch(ctx)
+		return watchMsg{host: host.Name(), ch: ch, err: err}
+	}
+}
+
+// onWatch: without events berth still polls, so a refusal is not shown; the
+// next successful poll tries again.
+func (f *Fleet) onWatch(m watchMsg) (Change, tea.Cmd) {
+	s := f.byName[m.host]
+	if s == nil {
+		return Change{}, nil
+	}
+	if m.err != nil {
+		s.watching = errors.Is(m.err, backend.ErrUnsupported) // then there is no use in asking again
+		return Change{}, nil
+	}
+	return Change{}, waitEvents(m.host, m.ch)
+}
+
+// waitEvents blocks until the host tells something, then takes what else is
+// there already.
+func waitEvents(host string, ch <-chan backend.Event) tea.Cmd {
+	return func() tea.Msg {
+		m := eventsMsg{host: host, ch: ch}
+		e, ok := <-ch
+		if !ok {
+			m.closed = true
+			return m
+		}
+		m.events = append(m.events, e)
+		for len(m.events) < 256 {
+			select {
+			case e, ok := <-ch:
+				if !ok {
+					return m // the next wait finds it closed
+				}
+				m.events = append(m.events, e)
+			default:
+				return m
+			}
+		}
+		return m
+	}
+}
+
+func (f *Fleet) onEvents(m eventsMsg) (Change, tea.Cmd) {
+	s := f.byName[m.host]
+	if s == nil {
+		return Change{}, nil
+	}
+	if m.closed {
+		s.watching = false
+		return Change{}, f.pollSoon(s, 0) // the connection is gone: the poll says so, or renews it
+	}
+	return Change{Events: m.events}, tea.Batch(waitEvents(m.host, m.ch), f.pollSoon(s, eventJoin))
+}
+
+// Stale reports whether the row's figures are older than they should be, and
+// since when.
+func (f *Fleet) Stale(r *Row) (since time.Time, stale bool) {
+	if r.HostDown {
+		return r.PolledAt, true
+	}
+	if !r.StuckSince.IsZero() {
+		return r.StuckSince, true
+	}
+	if f.now().Sub(r.PolledAt) > 3*f.refresh+time.Second {
+		return r.PolledAt, true
+	}
+	return time.Time{}, false
+}

@@ -1,0 +1,75 @@
+package model
+
+import (
+	"github.com/charmbracelet/bubbles/textinput"
+	tea "github.com/charmbracelet/bubbletea"
+)
+
+// Line is the "/" line: a filter on the list, a search in the XML. It acts
+// while it is typed.
+type Line struct {
+	Input  textinput.Model
+	Search bool   // it searches the detail rather than filter the list
+	before string // what esc brings back
+}
+
+func (a *App) openLine() tea.Cmd {
+	l := &Line{Input: newInput("")}
+	if a.Screen == ScreenDetail {
+		if a.Detail.Tab != TabXML {
+			cmd := a.Detail.Show(TabXML)
+			l.Search = true
+			a.Line = l
+			return cmd
+		}
+		l.Search = true
+		l.before = a.Detail.Search.Text
+	} else {
+		l.before = a.VMs.filterText
+		l.Input.SetValue(l.before)
+		l.Input.CursorEnd()
+	}
+	a.Line = l
+	return nil
+}
+
+func (l *Line) key(a *App, k tea.KeyMsg) tea.Cmd {
+	switch k.String() {
+	case "esc", "ctrl+g":
+		a.Line = nil
+		return l.apply(a, l.before)
+	case "enter":
+		a.Line = nil
+		if !l.Search {
+			return a.filter(l.Input.Value())
+		}
+		if len(a.Detail.Search.Hits) == 0 && l.Input.Value() != "" {
+			return a.Info("not found: " + l.Input.Value())
+		}
+		return nil
+	case "up", "down":
+		if !l.Search {
+			a.VMs.Move(map[string]int{"up": -1, "down": 1}[k.String()])
+		}
+		return nil
+	}
+	l.Input, _ = l.Input.Update(k)
+	return l.apply(a, l.Input.Value())
+}
+
+// apply filters or searches by text. What is wrong with a filter is shown
+// beside the line, not as a message, while it is typed.
+func (l *Line) apply(a *App, text string) tea.Cmd {
+	if l.Search {
+		d := a.Detail
+		d.Search.Text = text
+		d.Search.Find(d.XML)
+		if len(d.Search.Hits) > 0 {
+			d.Next(0)
+		}
+		return nil
+	}
+	_ = a.VMs.SetFilter(text) // kept by the list and drawn beside the line
+	a.want()
+	return nil
+}

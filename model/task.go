@@ -1,0 +1,308 @@
+package model
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	tea "github.com/charmbracelet/bubbletea"
+
+	"berth/backend"
+	"berth/backend/audit"
+)
+
+// TaskState is how far a task is.
+type TaskState uint8
+
+// The states of a task, in order.
+const (
+	TaskQueued   TaskState = iota // waits for its turn on the host
+	TaskCalling                   // the hypervisor has been asked
+	TaskSettling                  // accepted; the guest has not followed yet
+	TaskDone
+	TaskFailed
+)
+
+// Task is one verb on one VM, from the confirmation to the state it is to
+// bring about.
+type Task struct {
+	ID      int
+	Key     backend.Key
+	Name    string
+	Action  backend.Action
+	State   TaskState
+	Started time.Time
+	Ended   time.Time
+	Err     error
+	Next    string // what a person can do about Err; may be empty
+
+	settleBy time.Time
+	cancel   context.CancelFunc
+}
+
+// perHost is how many verbs berth has under way on one host: libvirtd serves
+// five requests of one client at a time.
+const perHost = 4
+
+// keptTasks is how many ended tasks are remembered.
+const keptTasks = 500
+
+// Tasks registers what berth is doing. A VM has one task at a time.
+type Tasks struct {
+	ctx    context.Context
+	now    func() time.Time
+	fleet  *Fleet
+	trail  *audit.Trail
+	all    []*Task
+	byKey  map[backend.Key]*Task // tasks that have not ended
+	nextID int
+}
+
+// taskMsg is the hypervisor's answer to one task.
+type taskMsg struct {
+	id       int
+	err      error
+	auditErr error
+}
+
+// taskTick looks after a task that settles, whether or not polls come.
+type taskTick struct{ id int }
+
+// NewTasks makes an empty registry whose tasks act on fleet's hosts.
+func NewTasks(ctx context.Context, fleet *Fleet, trail *audit.Trail) *Tasks {
+	return &Tasks{ctx: ctx, now: time.Now, fleet: fleet, trail: trail, byKey: map[backend.Key]*Task{}}
+}
+
+// Active returns the tasks that have not ended, oldest first.
+func (t *Tasks) Active() []*Task {
+	var out []*Task
+	for _, k := range t.all {
+		if k.State < TaskDone {
+			out = append(out, k)
+		}
+	}
+	return out
+}
+
+// All returns every remembered task, oldest first.
+func (t *Tasks) All() []*Task { return t.all }
+
+// Of returns the task under way on a VM, or nil.
+func (t *Tasks) Of(k backend.Key) *Task { return t.byKey[k] }
+
+// Start registers an action on a VM and begins it when its turn comes. It
+// refuses a second verb on a VM that has one under way.
+func (t *Tasks) Start(k backend.Key, a backend.Action) (tea.Cmd, error) {
+	if busy := t.byKey[k]; busy != nil {
+		return nil, fmt.Errorf("%s: still %s", busy.Name, busy.Action.Verb.Info().Doing)
+	}
+	t.nextID++
+	task := &Task{ID: t.nextID, Key: k, Name: a.Name, Action: a, Started: t.now()}
+	t.all = append(t.all, task)
+	if drop := len(t.all) - keptTasks; drop > 0 && t.all[0].State >= TaskDone {
+		t.all = t.all[1:]
+	}
+	t.byKey[k] = task
+	t.mark(k, a.Verb)
+	return t.next(k.Host), nil
+}
+
+// Cancel gives up on a task: a queued one never runs, one under way is no
+// longer waited for. What the hypervisor has accepted is not undone.
+func (t *Tasks) Cancel(task *Task) tea.Cmd {
+	if task.cancel != nil {
+		task.cancel()
+	}
+	t.end(task, context.Canceled, "")
+	return t.next(task.Key.Host)
+}
+
+func (t *Tasks) mark(k backend.Key, v backend.Verb) {
+	if r := t.fleet.Row(k); r != nil {
+		r.Pending = v
+	}
+}
+
+// next begins queued tasks of a host while it has room.
+func (t *Tasks) next(host string) tea.Cmd {
+	calling := 0
+	for _, k := range t.all {
+		if k.Key.Host == host && k.State == TaskCalling {
+			calling++
+		}
+	}
+	var cmds []tea.Cmd
+	for _, k := range t.all {
+		if calling >= perHost {
+			break
+		}
+		if k.Key.Host == host && k.State == TaskQueued {
+			calling++
+			cmds = append(cmds, t.call(k))
+		}
+	}
+	return tea.Batch(cmds...)
+}
+
+func (t *Tasks) call(k *Task) tea.Cmd {
+	s := t.fleet.HostState(k.Key.Host)
+	k.State, k.Started = TaskCalling, t.now()
+	ctx, cancel := context.WithTimeout(t.ctx, callDeadline(k.Action.Verb))
+	k.cancel = cancel
+	id, a, host, trail := k.ID, k.Action, s.Host, t.trail
+	return func() tea.Msg {
+		defer cancel()
+		err := host.Do(ctx, a)
+		auditErr := trail.Record(audit.Entry{
+			Host: host.Name(), Verb: string(a.Verb), VM: a.Name, UUID: a.UUID.String(), Detail: actionDetail(a),
+		}, err)
+		return taskMsg{id: id, err: err, auditErr: auditErr}
+	}
+}
+
+// callDeadline is how long the hypervisor may take to accept a verb. Saving
+// and restoring move the guest's whole memory before they answer.
+func callDeadline(v backend.Verb) time.Duration {
+	switch v {
+	case backend.VerbSave, backend.VerbRestore, backend.VerbStart, backend.VerbUndefine:
+		return 30 * time.Minute
+	}
+	return 40 * time.Second // libvirt itself waits up to 30 s for a busy domain
+}
+
+func actionDetail(a backend.Action) string {
+	switch a.Verb {
+	case backend.VerbRename:
+		return "to " + a.New
+	case backend.VerbUndefine:
+		o := a.Delete
+		return fmt.Sprintf("storage=%t snapshots=%t nvram=%t managedsave=%t", o.Storage, o.Snapshots, o.NVRAM, o.ManagedSave)
+	}
+	return ""
+}
+
+// Update takes the registry's own messages. ended lists tasks that ended with
+// this message; warn is a trail that could not be written.
+func (t *Tasks) Update(msg tea.Msg) (ended []*Task, warn error, cmd tea.Cmd) {
+	switch m := msg.(type) {
+	case taskMsg:
+		return t.onAnswer(m)
+	case taskTick:
+		if k := t.find(m.id); k != nil && k.State == TaskSettling {
+			if t.settle(k) {
+				return []*Task{k}, nil, t.next(k.Key.Host)
+			}
+			return nil, nil, t.tick(k)
+		}
+	}
+	return nil, nil, nil
+}
+
+func (t *Tasks) onAnswer(m taskMsg) ([]*Task, error, tea.Cmd) {
+	k := t.find(m.id)
+	if k == nil || k.State != TaskCalling {
+		return nil, m.auditErr, nil // cancelled meanwhile
+	}
+	poll := t.fleet.PollHost(k.Key.Host)
+	if m.err != nil {
+		t.end(k, m.err, backend.Hint(m.err))
+		return []*Task{k}, m.auditErr, tea.Batch(poll, t.next(k.Key.Host))
+	}
+	k.State = TaskSettling
+	k.settleBy = t.now().Add(settleTime(k.Action.Verb))
+	if t.settle(k) {
+		return []*Task{k}, m.auditErr, tea.Batch(poll, t.next(k.Key.Host))
+	}
+	return nil, m.auditErr, tea.Batch(poll, t.tick(k), t.next(k.Key.Host))
+}
+
+func (t *Tasks) tick(k *Task) tea.Cmd {
+	m := taskTick{k.ID}
+	return tea.Tick(500*time.Millisecond, func(time.Time) tea.Msg { return m })
+}
+
+// Polled looks whether new rows show what the settling tasks wait for.
+func (t *Tasks) Polled() (ended []*Task, cmd tea.Cmd) {
+	var cmds []tea.Cmd
+	for k, task := range t.byKey {
+		if r := t.fleet.Row(k); r != nil {
+			r.Pending = task.Action.Verb
+		}
+		if task.State == TaskSettling && t.settle(task) {
+			ended = append(ended, task)
+			cmds = append(cmds, t.next(k.Host))
+		}
+	}
+	return ended, tea.Batch(cmds...)
+}
+
+// settle ends the task when its VM is as the verb wanted it, or when its time
+// is over; it reports whether the task ended.
+func (t *Tasks) settle(k *Task) bool {
+	r := t.fleet.Row(k.Key)
+	if reached(k.Action.Verb, r) {
+		t.end(k, nil, "")
+		return true
+	}
+	if t.now().After(k.settleBy) {
+		err, next := ignored(k)
+		t.end(k, err, next)
+		return true
+	}
+	return false
+}
+
+// reached reports whether the row shows what the verb was to bring about.
+// Verbs that leave no trace in a row are done once they are accepted.
+func reached(v backend.Verb, r *Row) bool {
+	switch v {
+	case backend.VerbStart, backend.VerbStartFresh, backend.VerbRestore:
+		return r != nil && r.State.Active()
+	case backend.VerbStartPaused, backend.VerbSuspend:
+		return r != nil && r.State == backend.Paused
+	case backend.VerbResume:
+		return r != nil && (r.State == backend.Running || r.State == backend.Blocked)
+	case backend.VerbShutdown, backend.VerbShutdownACPI, backend.VerbShutdownAgent, backend.VerbDestroy, backend.VerbSave:
+		return r == nil || !r.State.Active()
+	case backend.VerbUndefine:
+		return r == nil
+	}
+	return true
+}
+
+func settleTime(v backend.Verb) time.Duration {
+	switch v {
+	case backend.VerbShutdown, backend.VerbShutdownACPI, backend.VerbShutdownAgent:
+		return 60 * time.Second
+	}
+	return 15 * time.Second
+}
+
+var errIgnored = errors.New("the guest did not follow")
+
+func ignored(k *Task) (err error, next string) {
+	switch k.Action.Verb {
+	case backend.VerbShutdown, backend.VerbShutdownACPI, backend.VerbShutdownAgent:
+		return fmt.Errorf("%s %s: %w within %s", k.Action.Verb, k.Name, errIgnored, settleTime(k.Action.Verb)), "force it off?"
+	}
+	return fmt.Errorf("%s %s: accepted, but not seen to happen within %s", k.Action.Verb, k.Name, settleTime(k.Action.Verb)), ""
+}
+
+func (t *Tasks) end(k *Task, err error, next string) {
+	k.State, k.Err, k.Next, k.Ended = TaskDone, err, next, t.now()
+	if err != nil {
+		k.State = TaskFailed
+	}
+	delete(t.byKey, k.Key)
+	t.mark(k.Key, "")
+}
+
+func (t *Tasks) find(id int) *Task {
+	for i := len(t.all) - 1; i >= 0; i-- {
+		if t.all[i].ID == id {
+			return t.all[i]
+		}
+	}
+	return nil
+}

@@ -1,0 +1,252 @@
+package model
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	tea "github.com/charmbracelet/bubbletea"
+
+	"berth/backend"
+)
+
+// refused says why a verb makes no sense on a row now, or "".
+func (a *App) refused(v backend.Verb, r *Row) string {
+	s := a.Fleet.HostState(r.Host)
+	switch {
+	case a.opt.ReadOnly || s == nil || s.Host.ReadOnly():
+		return "read-only: start berth with --write"
+	case r.HostDown:
+		return "host " + r.Host + " does not answer"
+	case r.Pending != "":
+		return fmt.Sprintf("%s is still %s", r.Name, r.Pending.Info().Doing)
+	}
+	if err := v.Check(&r.VM); err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
+// able splits rows into those a verb can be done on and the reasons for the
+// others.
+func (a *App) able(v backend.Verb, rows []*Row) (can []*Row, why []string) {
+	for _, r := range rows {
+		if w := a.refused(v, r); w != "" {
+			why = append(why, w)
+		} else {
+			can = append(can, r)
+		}
+	}
+	return can, why
+}
+
+// verbDisabled says why a verb can be done on none of the targets.
+func (a *App) verbDisabled(v backend.Verb) string {
+	rows := a.targets()
+	can, why := a.able(v, rows)
+	switch {
+	case len(rows) == 0:
+		return "no VM is selected"
+	case len(can) > 0:
+		return ""
+	case len(rows) > 1:
+		return fmt.Sprintf("none of the %d marked VMs can: %s", len(rows), why[0])
+	}
+	return why[0]
+}
+
+func (a *App) verbDisabledOn(v backend.Verb, r *Row) string {
+	if r == nil {
+		return "no VM is selected"
+	}
+	return a.refused(v, r)
+}
+
+// asks reports whether a verb is confirmed first, even on a single VM.
+// Pausing can be undone with the same key.
+func asks(v backend.Verb) bool {
+	return v.Info().Risk >= backend.RiskInterrupt && v != backend.VerbSuspend
+}
+
+// runVerb does a verb on the targets, after a confirmation where it is risky
+// or meant for several VMs.
+func (a *App) runVerb(v backend.Verb) tea.Cmd {
+	rows := a.targets()
+	can, why := a.able(v, rows)
+	if len(rows) == 1 && !asks(v) {
+		return a.start(v, keys(can))
+	}
+	c := a.confirmVerb(v, can)
+	if len(why) > 0 {
+		c.Body = append(c.Body, fmt.Sprintf("Left out, %d: %s", len(why), strings.Join(why, "; ")))
+	}
+	a.Push(c)
+	return nil
+}
+
+// confirmVerb asks whether a verb is to be done on rows, and lists them all.
+func (a *App) confirmVerb(v backend.Verb, rows []*Row) *Confirm {
+	i := v.Info()
+	c := Confirm{Title: fmt.Sprintf("%s %s?", i.Label, rows[0].Name), Yes: i.Label, Danger: i.Risk >= backend.RiskLoss}
+	if len(rows) > 1 {
+		c.Title = fmt.Sprintf("%s %d VMs?", i.Label, len(rows))
+	}
+	if i.Warn != "" {
+		c.Body = append(c.Body, i.Warn)
+	}
+	for _, r := range rows {
+		c.Names = append(c.Names, fmt.Sprintf("%s on %s, %s", r.Name, r.Host, r.State))
+	}
+	ks := keys(rows) // not the rows: they may have changed or gone by the time of the answer
+	c.OnYes = func(a *App, _ *Confirm) tea.Cmd { return a.start(v, ks) }
+	return newConfirm(c)
+}
+
+func keys(rows []*Row) []backend.Key {
+	ks := make([]backend.Key, len(rows))
+	for i, r := range rows {
+		ks[i] = r.Key()
+	}
+	return ks
+}
+
+// start begins a verb on VMs, looking once more whether each can.
+func (a *App) start(v backend.Verb, ks []backend.Key) tea.Cmd {
+	var cmds []tea.Cmd
+	var failed []string
+	for _, k := range ks {
+		r := a.Fleet.Row(k)
+		if r == nil {
+			failed = append(failed, "a VM is gone")
+			continue
+		}
+		if why := a.refused(v, r); why != "" {
+			failed = append(failed, why)
+			continue
+		}
+		cmd, err := a.Tasks.Start(k, backend.Action{Verb: v, UUID: k.UUID, Name: r.Name})
+		if err != nil {
+			failed = append(failed, err.Error())
+			continue
+		}
+		cmds = append(cmds, cmd)
+	}
+	if len(failed) > 0 {
+		cmds = append(cmds, a.Warn(strings.Join(failed, "; ")))
+	} else if len(ks) > 1 {
+		cmds = append(cmds, a.Info(fmt.Sprintf("%s %d VMs", v.Info().Doing, len(ks))))
+	}
+	return tea.Batch(cmds...)
+}
+
+func (a *App) noVM() string {
+	if a.one() == nil {
+		return "no VM is selected"
+	}
+	return ""
+}
+
+// pauseDisabled and pause toggle: any target that is paused resumes, the
+// others pause, whichever the selected VM says.
+func (a *App) pauseVerb() backend.Verb {
+	rows := a.targets()
+	if len(rows) > 0 && (rows[0].State == backend.Paused || rows[0].State == backend.PMSuspended) {
+		return backend.VerbResume
+	}
+	return backend.VerbSuspend
+}
+
+func (a *App) pauseDisabled() string { return a.verbDisabled(a.pauseVerb()) }
+func (a *App) pause() tea.Cmd        { return a.runVerb(a.pauseVerb()) }
+
+func (a *App) autostartVerb() backend.Verb {
+	if rows := a.targets(); len(rows) > 0 && rows[0].Autostart {
+		return backend.VerbAutostartOff
+	}
+	return backend.VerbAutostartOn
+}
+
+func (a *App) autostartDisabled() string { return a.verbDisabled(a.autostartVerb()) }
+func (a *App) autostart() tea.Cmd        { return a.runVerb(a.autostartVerb()) }
+
+func (a *App) nothingPending() string {
+	if r := a.one(); r == nil || a.Tasks.Of(r.Key()) == nil {
+		return "nothing is under way on it"
+	}
+	return ""
+}
+
+func (a *App) giveUp() tea.Cmd {
+	t := a.Tasks.Of(a.one().Key())
+	cmd := a.Tasks.Cancel(t)
+	return tea.Batch(cmd, a.ended([]*Task{t}))
+}
+
+// rename asks for the new name of the selected VM.
+func (a *App) rename() tea.Cmd {
+	r := a.one()
+	k, old := r.Key(), r.Name
+	p := newPrompt("Rename "+old, "The new name. Letters, digits and . _ - are safe everywhere.", old,
+		func(a *App, name string) tea.Cmd {
+			if name == old {
+				return a.Info("the name is unchanged")
+			}
+			cmd, err := a.Tasks.Start(k, backend.Action{Verb: backend.VerbRename, UUID: k.UUID, Name: old, New: name})
+			if err != nil {
+				return a.Warn(err.Error())
+			}
+			return cmd
+		})
+	p.Check = func(name string) error { return a.checkName(k, name) }
+	a.Push(p)
+	return nil
+}
+
+// checkName refuses what libvirt would refuse, or what would be a trap.
+func (a *App) checkName(k backend.Key, name string) error {
+	switch {
+	case name == "":
+		return errors.New("a VM needs a name")
+	case strings.TrimSpace(name) != name:
+		return errors.New("no blanks at either end")
+	case strings.ContainsAny(name, "/\n\t") || backend.Clean(name) != name:
+		return errors.New("no slash, control or invisible characters")
+	}
+	for _, r := range a.Fleet.rows {
+		if r.Host == k.Host && r.UUID != k.UUID && r.Name == name {
+			return fmt.Errorf("%s already has a VM called %s", k.Host, name)
+		}
+	}
+	return nil
+}
+
+// undefine asks what to delete with the selected VM, and for its name.
+func (a *App) undefine() tea.Cmd {
+	r := a.one()
+	k, name := r.Key(), r.Name
+	a.Push(newConfirm(Confirm{
+		Title:  "Delete " + name + "?",
+		Body:   []string{"The definition is deleted from " + r.Host + ". This cannot be undone. Choose what goes with it:"},
+		Yes:    "Delete",
+		Danger: true,
+		Type:   name,
+		Choices: []Choice{
+			{Label: "its storage: the volumes of its writable disks"},
+			{Label: "snapshot and checkpoint metadata", On: r.Snapshots != 0},
+			{Label: "its NVRAM (UEFI variables)", On: true},
+			{Label: "its saved state", On: r.ManagedSave},
+		},
+		OnYes: func(a *App, c *Confirm) tea.Cmd {
+			cmd, err := a.Tasks.Start(k, backend.Action{Verb: backend.VerbUndefine, UUID: k.UUID, Name: name, Delete: backend.UndefineOptions{
+				Storage: c.Choices[0].On, Snapshots: c.Choices[1].On, NVRAM: c.Choices[2].On, ManagedSave: c.Choices[3].On}})
+			if err != nil {
+				return a.Warn(err.Error())
+			}
+			if a.Screen == ScreenDetail {
+				return tea.Batch(cmd, a.Go(ScreenVMs))
+			}
+			return cmd
+		},
+	}))
+	return nil
+}

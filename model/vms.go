@@ -1,0 +1,336 @@
+package model
+
+import (
+	"slices"
+	"time"
+
+	"berth/backend"
+)
+
+// VMs is the list of VMs: which are shown, in what order, which is selected
+// and which are marked. Selection, marks and scroll belong to the VM, never
+// to a row number, and so survive every refresh, sort and filter.
+type VMs struct {
+	fleet *Fleet
+
+	Columns []string // IDs, in order
+	SortBy  string
+	Desc    bool
+
+	filter     Filter
+	filterText string // as typed; may be ahead of filter while it has an error
+	filterErr  error
+
+	visible []*Row
+	cursor  backend.Key
+	index   int // of cursor in visible
+	top     int // first visible row on the screen
+	page    int // rows the screen has room for
+
+	marks  map[backend.Key]bool
+	anchor backend.Key // where a range of marks begins
+
+	// Mouse scroll moves top away from the cursor until a key is pressed.
+}
+
+// NewVMs makes a list over fleet's rows.
+func NewVMs(fleet *Fleet, columns []string, sortBy string, desc bool) *VMs {
+	if len(columns) == 0 {
+		columns = DefaultColumnIDs()
+	}
+	if sortBy == "" {
+		sortBy = "name"
+	}
+	return &VMs{fleet: fleet, Columns: columns, SortBy: sortBy, Desc: desc, page: 20, marks: map[backend.Key]bool{}}
+}
+
+// Rebuild works out anew which rows are shown and in what order. The selected
+// VM stays selected and on the same line of the screen; when it is gone, the
+// VM that took its place is selected.
+func (v *VMs) Rebuild() {
+	offset := v.index - v.top
+	v.visible = v.visible[:0]
+	for _, r := range v.fleet.rows {
+		if v.filter.Match(r) {
+			v.visible = append(v.visible, r)
+		}
+	}
+	SortRows(v.visible, v.SortBy, v.Desc)
+	v.forgetMarks()
+	v.index = v.find(v.cursor)
+	v.top = v.index - offset
+	v.clamp()
+}
+
+// find returns the selected VM's index, or where it was when it is gone.
+func (v *VMs) find(k backend.Key) int {
+	for i, r := range v.visible {
+		if r.UUID == k.UUID && r.Host == k.Host {
+			return i
+		}
+	}
+	return v.index
+}
+
+func (v *VMs) forgetMarks() {
+	for k := range v.marks {
+		if v.fleet.Row(k) == nil {
+			delete(v.marks, k)
+		}
+	}
+}
+
+// clamp keeps the cursor on a row and on the screen.
+func (v *VMs) clamp() {
+	v.index = max(0, min(v.index, len(v.visible)-1))
+	v.top = min(v.top, v.index)
+	v.top = max(v.top, v.index-v.page+1)
+	v.top = max(0, min(v.top, len(v.visible)-v.page))
+	if len(v.visible) > 0 {
+		v.cursor = v.visible[v.index].Key()
+	}
+}
+
+// SetPage tells how many rows the screen has room for.
+func (v *VMs) SetPage(rows int) {
+	v.page = max(1, rows)
+	v.clamp()
+}
+
+// Visible returns the rows shown, in order. The slice is the list's own.
+func (v *VMs) Visible() []*Row { return v.visible }
+
+// Top is the index of the first row on the screen.
+func (v *VMs) Top() int { return v.top }
+
+// Index is the selected row's index.
+func (v *VMs) Index() int { return v.index }
+
+// Selected returns the selected row, or nil when the list is empty.
+func (v *VMs) Selected() *Row {
+	if v.index < len(v.visible) {
+		return v.visible[v.index]
+	}
+	return nil
+}
+
+// Move moves the selection by n rows and stops at either end.
+func (v *VMs) Move(n int) {
+	v.index += n
+	v.clamp()
+}
+
+// Select selects the row at index i, as a click does.
+func (v *VMs) Select(i int) {
+	v.index = i
+	v.clamp()
+}
+
+// SelectKey selects a VM if it is shown.
+func (v *VMs) SelectKey(k backend.Key) {
+	v.cursor = k
+	v.index = v.find(k)
+	v.clamp()
+}
+
+// Scroll moves the rows under the selection by n, as a wheel does; the
+// selection stays on the screen.
+func (v *VMs) Scroll(n int) {
+	v.top = max(0, min(v.top+n, len(v.visible)-v.page))
+	v.index = max(v.top, min(v.index, v.top+v.page-1))
+	v.clamp()
+}
+
+// Page is how many rows the screen has room for.
+func (v *VMs) Page() int { return v.page }
+
+// Sort orders by a column; the same column again turns the order round.
+func (v *VMs) Sort(id string) {
+	if v.SortBy == id {
+		v.Desc = !v.Desc
+	} else {
+		c, _ := ColumnByID(id)
+		v.SortBy, v.Desc = id, c.Descending
+	}
+	v.Rebuild()
+}
+
+// SortNext orders by the next shown column, or the one before with step -1.
+func (v *VMs) SortNext(step int) {
+	n := len(v.Columns)
+	i := slices.Index(v.Columns, v.SortBy)
+	id := v.Columns[((i+step)%n+n)%n]
+	c, _ := ColumnByID(id)
+	v.SortBy, v.Desc = id, c.Descending
+	v.Rebuild()
+}
+
+// SetFilter filters by an expression. While it has an error the last good
+// filter stays in force.
+func (v *VMs) SetFilter(text string) error {
+	v.filterText = text
+	f, err := ParseFilter(text)
+	v.filterErr = err
+	if err != nil {
+		return err
+	}
+	v.filter = f
+	v.Rebuild()
+	return nil
+}
+
+// Filter returns the filter as typed, and what is wrong with it.
+func (v *VMs) Filter() (string, error) { return v.filterText, v.filterErr }
+
+// Filtered reports whether a filter hides rows, or could.
+func (v *VMs) Filtered() bool { return !v.filter.Empty() }
+
+// Mark toggles the mark of the selected VM and moves on to the next.
+func (v *VMs) Mark() {
+	r := v.Selected()
+	if r == nil {
+		return
+	}
+	k := r.Key()
+	if v.marks[k] {
+		delete(v.marks, k)
+	} else {
+		v.marks[k] = true
+	}
+	v.anchor = k
+	v.Move(1)
+}
+
+// MarkRange marks everything between the last toggled VM and the selected.
+func (v *VMs) MarkRange() {
+	if len(v.visible) == 0 {
+		return
+	}
+	from := v.index
+	for i, r := range v.visible {
+		if r.Key() == v.anchor {
+			from = i
+		}
+	}
+	for i := min(from, v.index); i <= max(from, v.index); i++ {
+		v.marks[v.visible[i].Key()] = true
+	}
+	v.anchor = v.cursor
+}
+
+// MarkAll marks every VM shown.
+func (v *VMs) MarkAll() {
+	for _, r := range v.visible {
+		v.marks[r.Key()] = true
+	}
+}
+
+// InvertMarks marks every VM shown that is not marked, and unmarks the others.
+func (v *VMs) InvertMarks() {
+	for _, r := range v.visible {
+		k := r.Key()
+		if v.marks[k] {
+			delete(v.marks, k)
+		} else {
+			v.marks[k] = true
+		}
+	}
+}
+
+// ClearMarks removes all marks.
+func (v *VMs) ClearMarks() { clear(v.marks) }
+
+// Marked reports whether a VM is marked.
+func (v *VMs) Marked(k backend.Key) bool { return v.marks[k] }
+
+// Marks is how many VMs are marked, and how many of them the filter hides.
+func (v *VMs) Marks() (all, hidden int) {
+	if len(v.marks) == 0 {
+		return 0, 0
+	}
+	shown := 0
+	for _, r := range v.visible {
+		if v.marks[r.Key()] {
+			shown++
+		}
+	}
+	return len(v.marks), len(v.marks) - shown
+}
+
+// Targets are the VMs an action is meant for: the marked ones, in the list's
+// order with hidden ones last, or else the selected one.
+func (v *VMs) Targets() []*Row {
+	if len(v.marks) == 0 {
+		if r := v.Selected(); r != nil {
+			return []*Row{r}
+		}
+		return nil
+	}
+	var out, hidden []*Row
+	shown := map[backend.Key]bool{}
+	for _, r := range v.visible {
+		if k := r.Key(); v.marks[k] {
+			out = append(out, r)
+			shown[k] = true
+		}
+	}
+	for k := range v.marks {
+		if r := v.fleet.Row(k); r != nil && !shown[k] {
+			hidden = append(hidden, r)
+		}
+	}
+	SortRows(hidden, "name", false)
+	return append(out, hidden...)
+}
+
+// dear are the columns whose figures are asked only for the VMs on screen.
+var dear = map[string]bool{"disk_read": true, "disk_write": true, "disk_ops": true, "ip": true}
+
+// Wanted are the VMs whose dear figures the list shows: those on the screen
+// and, when the list is ordered by such a figure, all running ones after them.
+func (v *VMs) Wanted() []backend.Key {
+	var keys []backend.Key
+	end := min(v.top+v.page, len(v.visible))
+	for _, r := range v.visible[v.top:end] {
+		if r.State.Active() {
+			keys = append(keys, r.Key())
+		}
+	}
+	if !dear[v.SortBy] {
+		return keys
+	}
+	for i, r := range v.visible {
+		if (i < v.top || i >= end) && r.State.Active() {
+			keys = append(keys, r.Key())
+		}
+	}
+	return keys
+}
+
+// Flashing reports whether a row's state changed a moment ago.
+func (r *Row) Flashing(now time.Time) bool { return now.Before(r.FlashUntil) }
+
+// Counts are VMs by what matters at a glance.
+type Counts struct{ All, Running, Paused, Off, Crashed int }
+
+// Count counts the VMs of one host, or of all with "".
+func (f *Fleet) Count(host string) Counts {
+	var c Counts
+	for k, r := range f.rows {
+		if host != "" && k.Host != host {
+			continue
+		}
+		c.All++
+		switch r.State {
+		case backend.Running, backend.Blocked, backend.ShuttingDown:
+			c.Running++
+		case backend.Paused, backend.PMSuspended:
+			c.Paused++
+		case backend.Crashed:
+			c.Crashed++
+		default:
+			c.Off++
+		}
+	}
+	return c
+}
