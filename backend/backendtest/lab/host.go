@@ -121,10 +121,7 @@ func (h *Host) Boot(ctx context.Context) error {
 		return err
 	}
 	h.init, h.PID = p, p.pid
-	if err := h.lab.net.plug(ctx, h.Name, p.init()); err != nil {
-		return err
-	}
-	if err := p.tell("plugged"); err != nil {
+	if err := errors.Join(h.lab.net.plug(ctx, h.Name, p.init()), p.tell("plugged")); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
@@ -155,6 +152,7 @@ func (h *Host) Kill() error {
 		return nil
 	}
 	err := h.init.kill()
+	h.lab.net.unplugHost(h.Name)
 	h.init, h.PID = nil, 0
 	return err
 }

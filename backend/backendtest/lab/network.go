@@ -84,7 +84,15 @@ func (n *network) plug(ctx context.Context, host, pid string) error {
 	)
 }
 
+// unplugHost takes the host's cable away at once; the kernel would do so a
+// moment after the host's end.
+func (n *network) unplugHost(host string) {
+	c := n.inSwitch("link", "del", n.switchPort(host))
+	run(context.Background(), c[0], c[1:]...) //nolint:errcheck // it may be gone already
+}
+
 func (n *network) unplug() error {
+	run(context.Background(), "ip", "link", "del", n.cable()) //nolint:errcheck // it may be gone already
 	err := n.sw.kill()
 	n.lock.Close()
 	return err
