@@ -138,17 +138,13 @@ func (p *parser) cluster(s string) (n, width int, r rune) {
 		return 1, 0, 0
 	}
 	width = min(width, 2)
-	if r == utf8.RuneError && n == 1 { // not UTF-8
+	switch {
+	case r == utf8.RuneError && n == 1: // not UTF-8
 		return len(text), min(width, 1), r
-	}
-	if len(text) == n {
-		if r < 0xa0 {
-			return n, 0, r // C1
-		}
-		return n, width, r
-	}
-	if r < 0x20 || r == 0x7f || r >= 0x80 && r < 0xa0 {
+	case r < 0x20 || r >= 0x7f && r < 0xa0: // C0, DEL, C1
 		return n, 0, r
+	case len(text) == n:
+		return n, width, r
 	}
 	return len(text), width, p.clusters.id(text)
 }
