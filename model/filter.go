@@ -3,6 +3,7 @@ package model
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -28,7 +29,8 @@ func (e *FilterError) Error() string {
 // is known at all: an unknown figure matches neither a term nor its negation.
 type filterTerm struct {
 	not   bool
-	match func(*Row) (holds, known bool)
+	key   string // empty for terms without one
+	match matcher
 }
 
 // ParseFilter reads a filter expression: terms separated by blanks, all of
@@ -48,11 +50,11 @@ type filterTerm struct {
 func ParseFilter(expr string) (Filter, error) {
 	f := Filter{source: strings.TrimSpace(expr)}
 	for _, tok := range filterTokens(expr) {
-		match, err := tok.parse()
+		key, match, err := tok.parse()
 		if err != nil {
 			return Filter{}, &FilterError{Pos: tok.pos, Term: tok.raw, Problem: err.Error()}
 		}
-		f.terms = append(f.terms, filterTerm{not: tok.not, match: match})
+		f.terms = append(f.terms, filterTerm{not: tok.not, key: key, match: match})
 	}
 	return f, nil
 }
@@ -74,6 +76,18 @@ func (f Filter) String() string { return f.source }
 
 // Empty reports whether the filter matches everything.
 func (f Filter) Empty() bool { return len(f.terms) == 0 }
+
+// Keys returns the keys that the filter looks at; "" stands for terms without
+// one. It lets a caller read only what the filter needs.
+func (f Filter) Keys() []string {
+	var keys []string
+	for i := range f.terms {
+		if k := f.terms[i].key; !slices.Contains(keys, k) {
+			keys = append(keys, k)
+		}
+	}
+	return keys
+}
 
 // filterToken is one term as typed.
 type filterToken struct {
@@ -160,27 +174,30 @@ func isBlank(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\
 // matcher tells whether a condition holds for a row, and whether that is known.
 type matcher = func(*Row) (holds, known bool)
 
-// parse makes the token's condition.
-func (t *filterToken) parse() (matcher, error) {
+// parse makes the token's condition, and names the key it looks at.
+func (t *filterToken) parse() (key string, m matcher, err error) {
 	if t.regex {
-		return regexMatcher(t.text)
+		m, err = regexMatcher(t.text)
+		return "", m, err
 	}
 	at, op := t.operator()
 	if at < 0 {
-		return substringMatcher(t.text), nil
+		return "", substringMatcher(t.text), nil
 	}
 	name, value := strings.ToLower(t.text[:at]), t.text[at+len(op):]
 	if name == "re" && op == ":" {
-		return regexMatcher(value)
+		m, err = regexMatcher(value)
+		return "", m, err
 	}
-	key, ok := filterKeys[name]
+	spec, ok := filterKeys[name]
 	if !ok {
 		if isAddressLike(t.text) {
-			return substringMatcher(t.text), nil
+			return "", substringMatcher(t.text), nil
 		}
-		return nil, fmt.Errorf("there is no key %q; the keys are %s", name, strings.Join(filterKeyNames, " "))
+		return "", nil, fmt.Errorf("there is no key %q; the keys are %s", name, strings.Join(filterKeyNames, " "))
 	}
-	return key.parse(op, value, t.quoted[at+len(op):])
+	m, err = spec.parse(op, value, t.quoted[at+len(op):])
+	return name, m, err
 }
 
 // operator finds the first operator after something that looks like a key,

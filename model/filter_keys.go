@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
 )
 
 // FilterKey describes one key of filter expressions, for help and completion.
@@ -95,6 +94,9 @@ func init() {
 
 // parse makes the condition `key op value`.
 func (k *keySpec) parse(op, value string, quoted []bool) (matcher, error) {
+	if value == "" {
+		return nil, k.missing()
+	}
 	if k.number != nil {
 		return k.compare(op, value)
 	}
@@ -118,6 +120,14 @@ func (k *keySpec) parse(op, value string, quoted []bool) (matcher, error) {
 		}
 		return not, true
 	}, nil
+}
+
+// missing says what should follow the operator.
+func (k *keySpec) missing() error {
+	if len(k.values) > 0 {
+		return fmt.Errorf("a value is missing: %s", strings.Join(k.values, " "))
+	}
+	return fmt.Errorf("a value is missing: %s", k.help)
 }
 
 // splitUnquoted splits s at commas outside quotes.
@@ -288,9 +298,6 @@ func (k *keySpec) compare(op, value string) (matcher, error) {
 
 // parseNumber reads "50", "80%", "2G", "1.5MiB/s" or "2h30m" in the given unit.
 func parseNumber(s string, unit numberUnit) (v float64, percent bool, err error) {
-	if s == "" {
-		return 0, false, errors.New("a number is missing")
-	}
 	if unit == unitDuration {
 		v, err = parseSeconds(s)
 		return v, false, err
@@ -376,4 +383,3 @@ func fact(r *Row, n int) float64 {
 	}
 	return float64(n)
 }
-

@@ -1,0 +1,150 @@
+// Package cli is berth's command line: flags, the commands for scripts, and
+// the exit codes. It opens no screen itself: the console is given to it, as
+// are the constructors of hosts, so that tests can give others.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/charmbracelet/x/term"
+	"github.com/spf13/cobra"
+
+	"berth/backend"
+	"berth/model/config"
+)
+
+// The exit codes, for all commands.
+const (
+	ExitOK     = 0 // everything asked for was done
+	ExitFailed = 1 // something was not; stderr says what and why
+	ExitUsage  = 2 // the command line or the configuration is wrong; nothing was done
+)
+
+// HostSpec says which host to make.
+type HostSpec struct {
+	Name     string // its label; empty: from the URI
+	URI      string
+	ReadOnly bool
+}
+
+// DemoSpec says which simulated fleet to make.
+type DemoSpec struct {
+	Seed     uint64
+	Hosts    int
+	VMs      int
+	ReadOnly bool
+}
+
+// Program is one run of berth: what it was given and what it may use.
+type Program struct {
+	Args    []string // without the program's name
+	Stdin   io.Reader
+	Stdout  io.Writer
+	Stderr  io.Writer
+	Env     func(string) string
+	UID     int
+	Version string
+
+	// Connect makes a host without I/O. Its error, for a URI that is not
+	// supported, wraps backend.ErrURI and says which are.
+	Connect func(HostSpec) (backend.Host, error)
+	// Supported lists the forms of URI, for help texts.
+	Supported func() []string
+	// Demo makes a simulated fleet.
+	Demo func(DemoSpec) []backend.Host
+	// Console opens the screen and returns when the person leaves it.
+	Console func(context.Context, ConsoleOptions) error
+	// Themes lists the names of all themes, with the user's own from dir.
+	Themes func(dir string) []string
+	// Actions lists the IDs of the console's actions, for the key map.
+	Actions func() []string
+}
+
+// Run carries out the command line and returns the exit code. It never exits
+// the process itself.
+func (p Program) Run(ctx context.Context) int {
+	a := &app{Program: p}
+	root := a.rootCommand()
+	root.SetArgs(p.Args)
+	root.SetIn(p.Stdin)
+	root.SetOut(p.Stdout)
+	root.SetErr(p.Stderr)
+	return a.exit(root.ExecuteContext(ctx))
+}
+
+// app is one run: the program, its flags, and what was loaded for them.
+type app struct {
+	Program
+	flags  globalFlags
+	config *config.Config
+}
+
+// usageError is a wrong command line: exit code 2.
+type usageError struct {
+	err  error
+	hint string
+}
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+func usagef(hint, format string, args ...any) error {
+	return &usageError{err: fmt.Errorf(format, args...), hint: hint}
+}
+
+// errReported means that stderr already says what failed.
+var errReported = errors.New("failed")
+
+// exit prints err unless that was done and returns the code for it.
+func (a *app) exit(err error) int {
+	if err == nil {
+		return ExitOK
+	}
+	if errors.Is(err, errReported) {
+		return ExitFailed
+	}
+	a.complain(err)
+	var ue *usageError
+	if errors.As(err, &ue) {
+		if ue.hint != "" {
+			fmt.Fprintln(a.Stderr, ue.hint)
+		}
+		return ExitUsage
+	}
+	var fe *config.FileError
+	if errors.Is(err, backend.ErrURI) || errors.As(err, &fe) {
+		return ExitUsage
+	}
+	return ExitFailed
+}
+
+// complain writes one error to stderr, cleaned, since parts of it may come
+// from a guest or a daemon.
+func (a *app) complain(err error) {
+	for line := range strings.SplitSeq(strings.TrimRight(err.Error(), "\n"), "\n") {
+		fmt.Fprintln(a.Stderr, "berth: "+backend.Clean(line))
+	}
+}
+
+// withUsage makes what a validator of arguments says a usage error.
+func withUsage(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return &usageError{err: err, hint: helpHint(cmd)}
+		}
+		return nil
+	}
+}
+
+func helpHint(cmd *cobra.Command) string { return "Try: " + cmd.CommandPath() + " --help" }
+
+// isTerminal reports whether stream is a terminal.
+func isTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
+	return ok && term.IsTerminal(f.Fd())
+}

@@ -1,0 +1,108 @@
+package cli
+
+import (
+	"context"
+	"errors"
+
+	"github.com/spf13/cobra"
+
+	"berth/backend"
+	"berth/model/config"
+)
+
+// ConsoleOptions are what the console is opened with.
+type ConsoleOptions struct {
+	// Hosts are those to show; empty when no default connection answered, and
+	// then Tried says what was tried and why each failed.
+	Hosts []backend.Host
+	Tried []Attempt
+	Demo  bool
+	// Config are the settings in force, after flags.
+	Config *config.Config
+	// SortBy and Desc are Config.Sort, taken apart.
+	SortBy string
+	Desc   bool
+	// HostThemes are themes by host name.
+	HostThemes map[string]string
+	// Env is the environment with the ascii setting applied.
+	Env     func(string) string
+	Version string
+
+	// Connect makes a further host, named unlike the others.
+	Connect func(uri string) (backend.Host, error)
+	// StartDemo makes the simulated fleet that the demo flags describe.
+	StartDemo func() []backend.Host
+}
+
+func (a *app) runConsole(cmd *cobra.Command, _ []string) (err error) {
+	if err := a.load(cmd); err != nil {
+		return err
+	}
+	if !isTerminal(a.Stdin) || !isTerminal(a.Stdout) {
+		return usagef("For scripts there is: berth vm list", "the console needs a terminal on standard input and output")
+	}
+	f, err := a.openFleet(cmd.Context())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.close()) }()
+	o, err := a.consoleOptions(f)
+	if err != nil {
+		return err
+	}
+	return a.Console(cmd.Context(), o)
+}
+
+func (a *app) consoleOptions(f *fleet) (ConsoleOptions, error) {
+	by, desc, err := parseSort(a.config.Sort)
+	if err != nil {
+		return ConsoleOptions{}, err
+	}
+	taken := labels{}
+	for _, h := range f.hosts {
+		taken[h.Name()] = true
+	}
+	return ConsoleOptions{
+		Hosts: f.hosts, Tried: f.tried, Demo: a.flags.demo, Config: a.config,
+		SortBy: by, Desc: desc, HostThemes: a.hostThemes(f), Env: a.consoleEnv(), Version: a.Version,
+		Connect: func(uri string) (backend.Host, error) {
+			return a.connect(config.Connection{URI: uri}, taken)
+		},
+		StartDemo: a.demoHosts,
+	}, nil
+}
+
+// hostThemes maps hosts' names to the themes their connections ask for. Hosts
+// stand in the order of the connections they were made from.
+func (a *app) hostThemes(f *fleet) map[string]string {
+	out := map[string]string{}
+	conns := a.chosen()
+	for i, h := range f.hosts {
+		if !a.flags.demo && i < len(conns) && conns[i].Theme != "" {
+			out[h.Name()] = conns[i].Theme
+		}
+	}
+	return out
+}
+
+// consoleEnv tells package themes which glyphs the ascii setting chose.
+func (a *app) consoleEnv() func(string) string {
+	glyphs := map[string]string{"yes": "ascii", "no": "unicode"}[a.config.ASCII]
+	if glyphs == "" {
+		return a.Env
+	}
+	return func(name string) string {
+		if name == "BERTH_GLYPHS" {
+			return glyphs
+		}
+		return a.Env(name)
+	}
+}
+
+// contextOrBackground is the command's context; completion may run without.
+func contextOrBackground(cmd *cobra.Command) context.Context {
+	if ctx := cmd.Context(); ctx != nil {
+		return ctx
+	}
+	return context.Background()
+}

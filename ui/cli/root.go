@@ -1,0 +1,195 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"berth/model"
+	"berth/model/config"
+)
+
+// globalFlags are those that every command takes.
+type globalFlags struct {
+	connect   []string
+	demo      bool
+	demoSeed  uint64
+	demoHosts int
+	demoVMs   int
+	readOnly  bool
+	write     bool
+	refresh   string
+	theme     string
+	color     string
+	config    string
+}
+
+// The bounds of --demo-hosts and --demo-vms.
+const (
+	maxDemoHosts = 64
+	maxDemoVMs   = 10000
+)
+
+func (a *app) rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "berth",
+		Short: "A console for libvirt and KVM hosts",
+		Long: "berth shows the VMs of one or many libvirt hosts, live, and carries out what\n" +
+			"you want done to them. Without a command it opens its screen.",
+		Example: "  berth                                      the VMs of this machine\n" +
+			"  berth -c qemu+ssh://root@hv2/system        those of another\n" +
+			"  berth --demo                               a simulated fleet, to look around\n" +
+			"  berth vm list -o json --filter 'cpu>50'    for scripts",
+		Args:              withUsage(noSuchCommand),
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		Version:           a.Version,
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+		RunE:              a.runConsole,
+	}
+	root.SetVersionTemplate("berth {{.Version}}\n")
+	root.SetHelpCommand(&cobra.Command{Hidden: true, Use: "no-help"})
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return &usageError{err: err, hint: helpHint(cmd)}
+	})
+	a.addGlobalFlags(root)
+	root.AddCommand(a.vmCommand(), a.infoCommand(), a.completionCommand())
+	return root
+}
+
+func (a *app) addGlobalFlags(root *cobra.Command) {
+	f := root.PersistentFlags()
+	f.SortFlags = false
+	f.StringArrayVarP(&a.flags.connect, "connect", "c", nil, "connect to `URI`; may be given several times")
+	f.BoolVar(&a.flags.demo, "demo", false, "a simulated fleet instead of real hosts")
+	f.Uint64Var(&a.flags.demoSeed, "demo-seed", 1, "the same `N` gives the same story")
+	f.IntVar(&a.flags.demoHosts, "demo-hosts", 3, "number of simulated hosts")
+	f.IntVar(&a.flags.demoVMs, "demo-vms", 24, "number of simulated VMs, up to 10000")
+	f.BoolVarP(&a.flags.readOnly, "readonly", "r", false, "refuse everything that changes something")
+	f.BoolVar(&a.flags.write, "write", false, "allow changes though the config says readonly")
+	f.StringVar(&a.flags.refresh, "refresh", "1s", "`TIME` between polls, at least 200ms")
+	f.StringVar(&a.flags.theme, "theme", "", "`NAME` of the theme")
+	f.StringVar(&a.flags.color, "color", "auto", "colours: `WHEN` is auto, never, 16, 256 or true")
+	f.StringVar(&a.flags.config, "config", "", "read `FILE` instead of your own config file")
+	root.Flags().BoolP("version", "", false, "print the version")
+	a.completeGlobalFlags(root)
+}
+
+// noSuchCommand refuses arguments where only a command could stand.
+func noSuchCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	text := fmt.Sprintf("there is no command %q", cmd.CommandPath()+" "+args[0])
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		text += fmt.Sprintf("; did you mean %q?", near[0])
+	}
+	return errors.New(text)
+}
+
+// load reads the configuration and applies the flags to it.
+func (a *app) load(cmd *cobra.Command) error {
+	if a.config != nil {
+		return nil
+	}
+	if a.flags.readOnly && a.flags.write {
+		return usagef("", "--readonly and --write exclude one another")
+	}
+	if err := a.checkDemoFlags(); err != nil {
+		return err
+	}
+	paths := config.NewPaths(a.Env, a.UID)
+	c, err := config.Load(config.Options{Paths: paths, File: a.flags.config, Env: a.Env, Known: a.known(paths)})
+	if err != nil {
+		return err
+	}
+	if err := a.applyFlags(cmd, c); err != nil {
+		return &usageError{err: err}
+	}
+	a.config = c
+	for _, w := range c.Warnings {
+		a.complain(w)
+	}
+	return nil
+}
+
+func (a *app) known(paths config.Paths) config.Known {
+	k := config.Known{Columns: model.ColumnIDs(), URI: a.checkURI}
+	if a.Themes != nil {
+		k.Themes = func() []string { return a.Themes(paths.ThemesDir) }
+	}
+	if a.Actions != nil {
+		k.Actions = a.Actions()
+	}
+	return k
+}
+
+// checkURI makes a host, which does no I/O, only to hear whether its URI is
+// one that berth supports.
+func (a *app) checkURI(uri string) error {
+	h, err := a.Connect(HostSpec{URI: uri})
+	if err != nil {
+		return err
+	}
+	return h.Close()
+}
+
+// applyFlags overrides settings with the flags that were given.
+func (a *app) applyFlags(cmd *cobra.Command, c *config.Config) error {
+	given := func(name string) bool { return cmd.Flags().Changed(name) }
+	for name, value := range map[string]string{"refresh": a.flags.refresh, "theme": a.flags.theme, "color": a.flags.color} {
+		if !given(name) {
+			continue
+		}
+		if err := c.Set(name, value, "--"+name); err != nil {
+			return err
+		}
+	}
+	if a.flags.readOnly {
+		return c.Set("readonly", "true", "--readonly")
+	}
+	if a.flags.write {
+		return c.Set("readonly", "false", "--write")
+	}
+	return nil
+}
+
+func (a *app) checkDemoFlags() error {
+	f := &a.flags
+	switch {
+	case f.demo && len(f.connect) > 0:
+		return usagef("", "--demo and --connect exclude one another")
+	case f.demoHosts < 1 || f.demoHosts > maxDemoHosts:
+		return usagef("", "--demo-hosts %d: use 1 to %d", f.demoHosts, maxDemoHosts)
+	case f.demoVMs < 1 || f.demoVMs > maxDemoVMs:
+		return usagef("", "--demo-vms %d: use 1 to %d", f.demoVMs, maxDemoVMs)
+	}
+	return nil
+}
+
+// parseSort reads "cpu", "cpu:asc" or "cpu:desc". Without a direction it is
+// the column's own.
+func parseSort(s string) (by string, desc bool, err error) {
+	by, direction, has := strings.Cut(s, ":")
+	col, ok := model.ColumnByID(by)
+	if !ok {
+		text := fmt.Sprintf("there is no column %q", by)
+		if near := config.Nearest(by, model.ColumnIDs()); near != "" {
+			text += fmt.Sprintf("; did you mean %q?", near)
+		}
+		return "", false, fmt.Errorf("%s (columns: %s)", text, strings.Join(model.ColumnIDs(), " "))
+	}
+	if !has {
+		return by, col.Descending, nil
+	}
+	if direction != "asc" && direction != "desc" {
+		return "", false, fmt.Errorf("sort direction %q: use asc or desc", direction)
+	}
+	return by, direction == "desc", nil
+}
+
+// since is a figure's age in seconds, never negative.
+func since(now, at time.Time) float64 { return max(0, now.Sub(at).Seconds()) }
