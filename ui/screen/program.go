@@ -31,9 +31,23 @@ func (s *Screen) Run(ctx context.Context, model tea.Model, opts ...tea.ProgramOp
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	opts = append([]tea.ProgramOption{tea.WithContext(ctx), tea.WithoutRenderer(), tea.WithOutput(s.tty.out), tea.WithInput(s.tty.in)}, opts...)
-	p := tea.NewProgram(model, opts...)
+	p := tea.NewProgram(guard{model, s}, opts...)
 	go s.WatchSize(ctx, func(w, h int) { p.Send(tea.WindowSizeMsg{Width: w, Height: h}) })
-	return p.Run()
+	go func() {
+		select {
+		case <-s.lost:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	final, err := p.Run()
+	if g, ok := final.(guard); ok {
+		final = g.model
+	}
+	if lost := s.Err(); lost != nil {
+		err = fmt.Errorf("the terminal went away: %w", lost)
+	}
+	return final, err
 }
 
 // openInput finds a terminal to read keys from.

@@ -55,6 +55,7 @@ type Screen struct {
 	stats    Stats
 	idle     chan struct{} // closed when there is nothing left to draw
 
+	lost chan struct{} // closed when err is set by a write
 	wake chan struct{} // holds one token when there is work
 	calm chan struct{} // closed when the writer has ended
 	gate sync.Mutex    // held by the writer while it writes
@@ -78,7 +79,7 @@ func New(out io.Writer, o Options) *Screen {
 	if o.MinInterval == 0 {
 		o.MinInterval = DefaultInterval
 	}
-	s := &Screen{opts: o, tty: newTerminal(out, o), mouse: o.Mouse, wake: make(chan struct{}, 1)}
+	s := &Screen{opts: o, tty: newTerminal(out, o), mouse: o.Mouse, wake: make(chan struct{}, 1), lost: make(chan struct{})}
 	s.canvas.bce = hasBCE(o.Term)
 	s.idle = make(chan struct{})
 	close(s.idle)
@@ -225,8 +226,8 @@ func (s *Screen) Resume() {
 	if s.suspends--; s.suspends > 0 || !s.running {
 		return
 	}
-	if err := s.tty.raw(); err != nil && s.err == nil {
-		s.err = err
+	if err := s.tty.raw(); err != nil {
+		s.fail(err)
 	}
 	s.queue = append([]string{s.tty.enter(s.mouse)}, s.queue...)
 	s.redraw = true

@@ -146,8 +146,16 @@ func (s *Screen) send(b []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stats.Bytes += uint64(len(b))
-	if err != nil && s.err == nil {
+	if err != nil {
+		s.fail(err)
+	}
+}
+
+// fail notes that the terminal cannot be used any more. s.mu is held.
+func (s *Screen) fail(err error) {
+	if s.err == nil {
 		s.err = err
+		close(s.lost)
 	}
 }
 
