@@ -126,6 +126,22 @@ func (h *Host) StartGuest(ctx context.Context, g Guest) (string, error) {
 	return uuid, h.WaitGuestUp(ctx, g.Name, 1)
 }
 
+// Forget removes whatever is left of a domain, named by its UUID.
+func (h *Host) Forget(ctx context.Context, uuid string) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	if _, err := h.Virsh(ctx, "domstate", uuid); err != nil {
+		return nil // it is gone, or its host is off
+	}
+	h.Signal(ctx, uuid, syscall.SIGCONT) //nolint:errcheck // most are not running
+	h.Virsh(ctx, "destroy", uuid)        //nolint:errcheck // likewise
+	_, err := h.Virsh(ctx, "undefine", "--managed-save", "--snapshots-metadata", "--checkpoints-metadata", "--nvram", uuid)
+	if _, gone := h.Virsh(ctx, "domstate", uuid); gone != nil {
+		return nil
+	}
+	return err
+}
+
 func (h *Host) makeDisk(ctx context.Context, g Guest) error {
 	_, err := h.Run(ctx, "bash", "-ec", `raw=$1.raw; mke2fs -q -t ext4 "$raw" "$2M"; qemu-img convert -O qcow2 "$raw" "$1"; rm "$raw"`,
 		"disk", g.DiskPath(), strconv.Itoa(g.DiskMiB))

@@ -59,6 +59,15 @@ var shared struct {
 func Shared(t testing.TB) T {
 	t.Helper()
 	Need(t)
+	h, err := SharedHost()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return T{t, h.lab}
+}
+
+// SharedHost is the host of the lab that Shared tells of.
+func SharedHost() (*Host, error) {
 	shared.Lock()
 	defer shared.Unlock()
 	if shared.lab == nil {
@@ -66,11 +75,11 @@ func Shared(t testing.TB) T {
 		defer cancel()
 		l, err := Up(ctx, "", 1)
 		if err != nil {
-			t.Fatal(err)
+			return nil, err
 		}
 		shared.lab = l
 	}
-	return T{t, shared.lab}
+	return shared.lab.Host(1), nil
 }
 
 // Main runs the tests of a binary and closes the lab they shared; a TestMain
@@ -132,27 +141,14 @@ func (l T) make(i int, g Guest, f func(context.Context, Guest) (string, error)) 
 	defer cancel()
 	uuid, err := f(ctx, g)
 	if uuid != "" {
-		l.Cleanup(func() { l.forget(i, uuid) })
+		l.Cleanup(func() {
+			if err := l.Host(i).Forget(context.Background(), uuid); err != nil {
+				l.Error(err)
+			}
+		})
 	}
 	l.check(err)
 	return uuid
-}
-
-// forget removes whatever is left of a domain that a test made.
-func (l T) forget(i int, uuid string) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	h := l.Host(i)
-	if _, err := h.Virsh(ctx, "domstate", uuid); err != nil {
-		return // the test deleted it, or the host is off
-	}
-	h.Signal(ctx, uuid, syscall.SIGCONT) //nolint:errcheck // most are not running
-	h.Virsh(ctx, "destroy", uuid)        //nolint:errcheck // likewise
-	if _, err := h.Virsh(ctx, "undefine", "--managed-save", "--snapshots-metadata", uuid); err != nil {
-		if _, there := h.Virsh(ctx, "domstate", uuid); there == nil {
-			l.Error(err)
-		}
-	}
 }
 
 // WaitGuestUp waits until the guest's OS has come up n times since its start.
