@@ -1,0 +1,200 @@
+package libvirt
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/digitalocean/go-libvirt"
+
+	"berth/backend"
+)
+
+const (
+	// watchPing is how often an event connection is tried, so that a line that
+	// died without a word is noticed.
+	watchPing        = 15 * time.Second
+	watchPingTimeout = 5 * time.Second
+	// watchBuffer holds events until they are read; beyond it the oldest
+	// knowledge is what a Poll brings.
+	watchBuffer = 256
+)
+
+// watched is the events subscribed to. All but the first may be missing.
+// Tunable and job-completed events are not among them: go-libvirt's decoder
+// drops them, for it cannot read their typed parameters.
+var watched = []libvirt.DomainEventID{
+	libvirt.DomainEventIDLifecycle,
+	libvirt.DomainEventIDReboot,
+	libvirt.DomainEventIDIoErrorReason,
+	libvirt.DomainEventIDWatchdog,
+	libvirt.DomainEventIDAgentLifecycle,
+	libvirt.DomainEventIDDeviceAdded,
+	libvirt.DomainEventIDDeviceRemoved,
+	libvirt.DomainEventIDBlockJob,
+	libvirt.DomainEventIDDiskChange,
+	libvirt.DomainEventIDTrayChange,
+	libvirt.DomainEventIDBalloonChange,
+	libvirt.DomainEventIDMetadataChange,
+	libvirt.DomainEventIDMigrationIteration,
+	libvirt.DomainEventIDPmsuspend,
+	libvirt.DomainEventIDPmsuspendDisk,
+	libvirt.DomainEventIDPmwakeup,
+}
+
+// Watch subscribes to the host's events over a connection of its own. The
+// channel is closed when that is lost or ctx ends.
+func (h *Host) Watch(ctx context.Context) (<-chan backend.Event, error) {
+	if h.life.Err() != nil {
+		return nil, failed("watch", h.name, backend.ErrClosed)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(h.life, cancel)
+	cl, err := h.openWithin(ctx)
+	if err != nil {
+		stop()
+		cancel()
+		return nil, failed("watch", h.name, err)
+	}
+	streams, err := subscribe(ctx, cl)
+	if err != nil {
+		stop()
+		cl.wire.Close()
+		cancel()
+		return nil, failed("watch", h.name, err)
+	}
+	out := make(chan backend.Event, watchBuffer)
+	h.watches.Add(1)
+	h.table.unsweep() // what happened before the subscription is not told
+	h.spawn(func() {
+		defer stop()
+		h.forward(ctx, cancel, cl, streams, out)
+	})
+	return out, nil
+}
+
+// openWithin dials with both the caller's context and a bound.
+func (h *Host) openWithin(ctx context.Context) (*client, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	return h.open(ctx)
+}
+
+// subscribe asks for every kind of event; only lifecycle must succeed.
+func subscribe(ctx context.Context, cl *client) ([]<-chan any, error) {
+	type result struct {
+		streams []<-chan any
+		err     error
+	}
+	done := make(chan result, 1)
+	go func() {
+		var r result
+		for i, id := range watched {
+			ch, err := cl.SubscribeEvents(ctx, id, nil)
+			if err != nil && (i == 0 || isConnectionError(err)) {
+				r.err = err
+				break
+			}
+			if err == nil {
+				r.streams = append(r.streams, ch)
+			}
+		}
+		done <- r
+	}()
+	select {
+	case r := <-done:
+		return r.streams, r.err
+	case <-ctx.Done():
+		return nil, ended(ctx)
+	}
+}
+
+// forward merges the streams into out until the connection or ctx ends.
+func (h *Host) forward(ctx context.Context, cancel context.CancelFunc, cl *client, streams []<-chan any, out chan<- backend.Event) {
+	var readers sync.WaitGroup
+	for _, s := range streams {
+		readers.Go(func() { h.relay(ctx, s, out) })
+	}
+	h.keepAlive(ctx, cl)
+	cl.wire.Close() // before cancel: go-libvirt's unsubscribing then fails at once instead of asking a daemon that may hang
+	cancel()
+	readers.Wait()
+	h.watches.Add(-1)
+	close(out)
+}
+
+// keepAlive returns when the connection is lost, no longer answers, or ctx ends.
+func (h *Host) keepAlive(ctx context.Context, cl *client) {
+	tick := time.NewTicker(watchPing)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-cl.wire.lost:
+			return
+		case <-tick.C:
+		}
+		answered := make(chan error, 1)
+		go func() {
+			_, err := cl.ConnectGetLibVersion()
+			answered <- err
+		}()
+		limit := time.NewTimer(watchPingTimeout)
+		select {
+		case err := <-answered:
+			limit.Stop()
+			if err != nil {
+				return
+			}
+		case <-limit.C:
+			return
+		case <-ctx.Done():
+			limit.Stop()
+			return
+		}
+	}
+}
+
+// relay passes one stream on. It reads to the stream's end, for go-libvirt
+// blocks on a reader that leaves early.
+func (h *Host) relay(ctx context.Context, in <-chan any, out chan<- backend.Event) {
+	for raw := range in {
+		ev, what, ok := translate(raw)
+		if !ok {
+			continue
+		}
+		ev.At, ev.Host = h.now(), h.name
+		h.learn(raw, &ev, what)
+		select {
+		case out <- ev:
+		case <-ctx.Done():
+		default: // nobody reads: the table has it, the next Poll shows it
+		}
+	}
+}
+
+// learn keeps the table current.
+func (h *Host) learn(raw any, ev *backend.Event, what touch) {
+	if ev.UUID.IsZero() {
+		return
+	}
+	switch m := raw.(type) {
+	case *libvirt.DomainEventCallbackAgentLifecycleMsg:
+		h.table.setAgent(ev.UUID, m.State == int32(libvirt.ConnectDomainEventAgentLifecycleStateConnected))
+	case *libvirt.DomainEventCallbackIOErrorReasonMsg:
+		h.table.setNote(ev.UUID, "disk error: "+ev.Detail)
+	}
+	if what != 0 {
+		h.table.touch(ev.UUID, what)
+	}
+}
+
+// unsweep makes the next Poll list the whole host.
+func (t *table) unsweep() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.sweptAt.IsZero() {
+		t.sweptAt = time.Unix(0, 0)
+	}
+}
