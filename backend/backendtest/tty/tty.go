@@ -67,11 +67,12 @@ func (s *Session) read() {
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := s.pty.Read(buf)
+		now := time.Now()
 		s.mu.Lock()
 		s.screen.Write(buf[:n]) //nolint:errcheck // never fails
 		s.raw = append(s.raw, buf[:n]...)
 		if n > 0 {
-			s.last = time.Now()
+			s.last = now
 		}
 		close(s.changed)
 		s.changed = make(chan struct{})
@@ -174,6 +175,25 @@ func (s *Session) Await(ctx context.Context, seen func(screen string) bool) (tim
 			return last, ctx.Err()
 		}
 	}
+}
+
+// Press types keys and returns how long the first output after them took.
+func (s *Session) Press(ctx context.Context, keys string) (time.Duration, error) {
+	s.mu.Lock()
+	changed := s.changed
+	s.mu.Unlock()
+	from := time.Now()
+	if err := s.Type(keys); err != nil {
+		return 0, err
+	}
+	select {
+	case <-changed:
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.last.Sub(from), nil
 }
 
 // Quiet waits until nothing has been written for d, and returns when the last
