@@ -36,7 +36,7 @@ func Sparkline(values []float64, w int, limit float64, g *themes.Glyphs) string 
 func highest(values []float64) float64 {
 	m := 0.0
 	for _, v := range values {
-		if v > m { // false for NaN
+		if v > m && !math.IsInf(v, 1) { // false for NaN
 			m = v
 		}
 	}
@@ -47,6 +47,9 @@ func highest(values []float64) float64 {
 func level(v, limit float64, n int) int {
 	if v <= 0 || limit <= 0 || n < 2 {
 		return 0
+	}
+	if v >= limit {
+		return n - 1
 	}
 	l := int(math.Round(v / limit * float64(n-1)))
 	return max(min(l, n-1), 1)

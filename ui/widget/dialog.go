@@ -91,6 +91,7 @@ func Toast(text string, w int, look themes.Style, g *themes.Glyphs) string {
 	for _, l := range lines {
 		widest = max(widest, Width(l))
 	}
+	widest = min(widest, w-4)
 	for i, l := range lines {
 		lines[i] = " " + Fit(l, widest) + " "
 	}

@@ -217,19 +217,6 @@ func FitLines(lines []string, w, h int) []string {
 // Block is FitLines joined to one string.
 func Block(lines []string, w, h int) string { return strings.Join(FitLines(lines, w, h), "\n") }
 
-// Wrap breaks text at blanks, and words that are too long anywhere, into
-// lines of at most w cells. Line breaks in the text stay.
-func Wrap(text string, w int) []string {
-	if w <= 0 {
-		return nil
-	}
-	var lines []string
-	for _, par := range strings.Split(text, "\n") {
-		lines = append(lines, strings.Split(ansi.Wrap(tidy(par), w, ""), "\n")...)
-	}
-	return lines
-}
-
 // Beside puts two blocks of the same height next to each other, gap blanks
 // between them. The left one's lines must all be of one width.
 func Beside(left, right []string, gap int) []string {
