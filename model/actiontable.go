@@ -46,10 +46,22 @@ func moveActions() []Action {
 	}
 }
 
+// verbID is a verb's command. virsh's own name tells saving a VM from :save,
+// which keeps the settings.
+func verbID(v backend.Verb) string {
+	switch v {
+	case backend.VerbSave:
+		return "managedsave"
+	case backend.VerbSaveRemove:
+		return "managedsave-remove"
+	}
+	return string(v)
+}
+
 // verbAction is an action that carries out a verb on the marked VMs or the
 // selected one.
 func verbAction(v backend.Verb, hint int, help string, keys ...string) Action {
-	return Action{ID: string(v), Keys: keys, Label: v.Info().Label, Help: help, Group: GroupVM, Verb: v, Hint: hint, On: onVM,
+	return Action{ID: verbID(v), Keys: keys, Label: v.Info().Label, Help: help, Group: GroupVM, Verb: v, Hint: hint, On: onVM,
 		Why: func(a *App) string { return a.verbDisabled(v) },
 		Run: func(a *App) tea.Cmd { return a.runVerb(v) }}
 }

@@ -72,6 +72,7 @@ type Options struct {
 	PicDir   string // where screenshots go
 	Trail    *audit.Trail
 	Terminal Terminal
+	Clock    Clock // the zero Clock is the wall's
 
 	// Connect makes a host from a URI, for the connect page and :connect.
 	Connect func(uri string) (backend.Host, error)
@@ -86,11 +87,11 @@ type Options struct {
 // App is the whole program's state: the fleet, the screens, what lies over
 // them. It is written only in Update.
 type App struct {
-	ctx  context.Context
-	quit context.CancelFunc
-	now  func() time.Time
-	opt  Options
-	term Terminal
+	ctx   context.Context
+	quit  context.CancelFunc
+	clock Clock
+	opt   Options
+	term  Terminal
 
 	Fleet  *Fleet
 	Tasks  *Tasks
@@ -133,13 +134,16 @@ func NewApp(ctx context.Context, opt Options) *App {
 	if opt.Settings.Refresh == 0 {
 		opt.Settings.Refresh = time.Second
 	}
-	a := &App{ctx: ctx, quit: cancel, now: time.Now, opt: opt, term: opt.Terminal, Width: 80, Height: 24}
-	a.Fleet = NewFleet(ctx, opt.Hosts, opt.Settings.Refresh)
-	a.Tasks = NewTasks(ctx, a.Fleet, opt.Trail)
+	if opt.Clock.Now == nil {
+		opt.Clock = WallClock()
+	}
+	a := &App{ctx: ctx, quit: cancel, clock: opt.Clock, opt: opt, term: opt.Terminal, Width: 80, Height: 24}
+	a.Fleet = NewFleet(ctx, opt.Clock, opt.Hosts, opt.Settings.Refresh)
+	a.Tasks = NewTasks(ctx, opt.Clock, a.Fleet, opt.Trail)
 	a.VMs = NewVMs(a.Fleet, opt.Settings.Columns, opt.Settings.SortBy, opt.Settings.Desc)
 	a.Hosts = NewHosts(a.Fleet)
 	a.Events = NewEventLog()
-	a.Detail = NewDetail(ctx, a.Fleet)
+	a.Detail = NewDetail(ctx, opt.Clock, a.Fleet)
 	a.Theme, a.Mouse, a.Demo, a.Attempts = opt.Settings.Theme, opt.Settings.Mouse, opt.Demo, opt.Attempts
 	a.actions = actionTable()
 	a.bindKeys(opt.Keys)
@@ -154,13 +158,8 @@ func NewApp(ctx context.Context, opt Options) *App {
 	return a
 }
 
-// SetClock replaces the clock, for tests.
-func (a *App) SetClock(now func() time.Time) {
-	a.now, a.Fleet.now, a.Tasks.now, a.Detail.now = now, now, now, now
-}
-
 // Now is the App's clock.
-func (a *App) Now() time.Time { return a.now() }
+func (a *App) Now() time.Time { return a.clock.Now() }
 
 // Init begins to poll.
 func (a *App) Init() tea.Cmd { return a.Fleet.Init() }
@@ -213,6 +212,8 @@ func (a *App) Update(msg tea.Msg) tea.Cmd {
 	case detailMsg, guestMsg, xmlMsg, logMsg, detailTick:
 		_, cmd := a.Detail.Update(m)
 		return cmd
+	case costTick:
+		return readCost
 	case costMsg:
 		return a.onCost(m)
 	case resultMsg:
@@ -248,14 +249,14 @@ func (a *App) want() {
 
 // flashes arms one redraw for when the rows that changed have flashed.
 func (a *App) flashes() tea.Cmd {
-	now := a.now()
+	now := a.clock.Now()
 	if now.Before(a.flash) {
 		return nil
 	}
 	for _, r := range a.Fleet.rows {
 		if r.Flashing(now) {
 			a.flash = r.FlashUntil
-			return tea.Tick(r.FlashUntil.Sub(now)+time.Millisecond, func(time.Time) tea.Msg { return flashEnd{} })
+			return a.clock.After(r.FlashUntil.Sub(now)+time.Millisecond, flashEnd{})
 		}
 	}
 	return nil
@@ -412,4 +413,14 @@ func (a *App) onTask(msg tea.Msg) tea.Cmd {
 		cmds = append(cmds, a.Bad(warn.Error()))
 	}
 	return tea.Batch(cmds...)
+}
+
+// Quiet reports whether a message changes nothing that is drawn, so that no
+// frame needs to be made for it: the ticks that only begin a call.
+func Quiet(msg tea.Msg) bool {
+	switch msg.(type) {
+	case pollTick, detailTick, watchMsg:
+		return true
+	}
+	return false
 }

@@ -21,6 +21,8 @@ type Cost struct {
 
 type costMsg struct{ cost Cost }
 
+type costTick struct{}
+
 const costEvery = 2 * time.Second
 
 func (a *App) toggleCost() tea.Cmd {
@@ -39,7 +41,7 @@ func (a *App) onCost(m costMsg) tea.Cmd {
 	if !a.ShowCost {
 		return nil
 	}
-	return tea.Tick(costEvery, func(time.Time) tea.Msg { return readCost() })
+	return a.clock.After(costEvery, costTick{})
 }
 
 func readCost() tea.Msg {

@@ -55,7 +55,7 @@ const (
 type Detail struct {
 	fleet *Fleet
 	ctx   context.Context
-	now   func() time.Time
+	clock Clock
 
 	Key backend.Key
 	Tab Tab
@@ -114,14 +114,14 @@ type (
 )
 
 // NewDetail makes the screen with nothing shown yet.
-func NewDetail(ctx context.Context, fleet *Fleet) *Detail {
-	return &Detail{ctx: ctx, fleet: fleet, now: time.Now, Page: 10}
+func NewDetail(ctx context.Context, clock Clock, fleet *Fleet) *Detail {
+	return &Detail{ctx: ctx, fleet: fleet, clock: clock, Page: 10}
 }
 
 // Open shows a VM at a tab and begins to poll it.
 func (d *Detail) Open(k backend.Key, tab Tab) tea.Cmd {
-	fresh := NewDetail(d.ctx, d.fleet)
-	fresh.gen, fresh.Page, fresh.now = d.gen+1, d.Page, d.now
+	fresh := NewDetail(d.ctx, d.clock, d.fleet)
+	fresh.gen, fresh.Page = d.gen+1, d.Page
 	fresh.Key, fresh.Tab = k, tab
 	*d = *fresh
 	return tea.Batch(d.ask(), d.askTab(), d.tick())
@@ -141,8 +141,7 @@ func (d *Detail) host() backend.Host {
 }
 
 func (d *Detail) tick() tea.Cmd {
-	m := detailTick{d.gen}
-	return tea.Tick(max(d.fleet.Refresh(), 500*time.Millisecond), func(time.Time) tea.Msg { return m })
+	return d.clock.After(max(d.fleet.Refresh(), 500*time.Millisecond), detailTick{d.gen})
 }
 
 // Update takes the screen's own messages and reports whether anything shown
@@ -198,14 +197,14 @@ func (d *Detail) askTab() tea.Cmd {
 
 func (d *Detail) askGuest() tea.Cmd {
 	h, r := d.host(), d.Row()
-	if h == nil || r == nil || d.askingGuest || d.now().Sub(d.guestAt) < guestEvery {
+	if h == nil || r == nil || d.askingGuest || d.clock.Now().Sub(d.guestAt) < guestEvery {
 		return nil
 	}
 	if !r.State.Active() {
 		d.GuestErr, d.HasGuest = backend.ErrNoAgent, false
 		return nil
 	}
-	d.askingGuest, d.guestAt = true, d.now()
+	d.askingGuest, d.guestAt = true, d.clock.Now()
 	gen, id, parent := d.gen, d.Key.UUID, d.ctx
 	return func() tea.Msg {
 		ctx, cancel := context.WithTimeout(parent, guestDeadline)

@@ -206,7 +206,7 @@ func (e *xmlEdit) define(ctx context.Context) error {
 }
 
 func (a *App) defined(e *xmlEdit, err error) tea.Cmd {
-	log := LogEntry{At: a.now(), Host: e.key.Host, VM: e.name, Key: e.key, Kind: "action", Level: LevelOK, Text: "definition changed"}
+	log := LogEntry{At: a.clock.Now(), Host: e.key.Host, VM: e.name, Key: e.key, Kind: "action", Level: LevelOK, Text: "definition changed"}
 	trail := a.record(e.key, e.name, "define", "", err)
 	if err != nil {
 		log.Level, log.Text = LevelBad, "definition refused: "+err.Error()

@@ -175,7 +175,7 @@ func (a *App) screenshot() tea.Cmd {
 	r := a.one()
 	k, name := r.Key(), r.Name
 	shooter := a.Fleet.HostState(k.Host).Host.(backend.Screenshotter)
-	dir, now, parent := a.opt.PicDir, a.now(), a.ctx
+	dir, now, parent := a.opt.PicDir, a.clock.Now(), a.ctx
 	return tea.Batch(a.Info("taking a picture of "+name), func() tea.Msg {
 		ctx, cancel := context.WithTimeout(parent, 20*time.Second)
 		defer cancel()

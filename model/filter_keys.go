@@ -29,12 +29,13 @@ func FilterKeys() []FilterKey {
 	return out
 }
 
-// keySpec is one key. Of texts, flag, number and special exactly one is set.
+// keySpec is one key. Of text, texts, flag, number and special exactly one is set.
 type keySpec struct {
 	help   string
 	values []string
 
-	texts func(*Row) []string // compared as text
+	text  func(*Row) string   // compared as text
+	texts func(*Row) []string // the same, any of several
 	loose bool                // a value without wildcard matches a part
 	flag  func(*Row) bool
 	// number is compared as a number in the unit; NaN is unknown.
@@ -53,26 +54,29 @@ var (
 
 func init() {
 	filterKeys = map[string]*keySpec{
-		"name":  {help: "its name, with * and ? as wildcards", texts: func(r *Row) []string { return []string{r.Name} }},
-		"host":  {help: "the host it is on", texts: func(r *Row) []string { return []string{r.Host} }},
+		"name":  {help: "its name, with * and ? as wildcards", text: func(r *Row) string { return r.Name }},
+		"host":  {help: "the host it is on", text: func(r *Row) string { return r.Host }},
 		"tag":   {help: "one of its tags", texts: func(r *Row) []string { return r.Tags }},
 		"uuid":  {help: "the start of its UUID", special: uuidMatcher},
-		"title": {help: "a part of its title", loose: true, texts: func(r *Row) []string { return []string{r.Title} }},
-		"os":    {help: "a part of its operating system's name", loose: true, texts: func(r *Row) []string { return []string{r.OS} }},
+		"title": {help: "a part of its title", loose: true, text: func(r *Row) string { return r.Title }},
+		"os":    {help: "a part of its operating system's name", loose: true, text: func(r *Row) string { return r.OS }},
 		"reason": {help: "a part of the reason for its state", loose: true,
-			texts: func(r *Row) []string { return []string{r.Reason} }},
-		"note": {help: "a part of its note", loose: true, texts: func(r *Row) []string { return []string{r.Note} }},
+			text: func(r *Row) string { return r.Reason }},
+		"note": {help: "a part of its note", loose: true, text: func(r *Row) string { return r.Note }},
 		"ip":   {help: "the start of an address, or a network as 10.0.0.0/8", special: ipMatcher},
 		"state": {help: "its state; the start of the word is enough", special: stateMatcher,
 			values: stateWords},
-		"autostart":  {help: "whether it starts with the host", values: yesNoValues, flag: func(r *Row) bool { return r.Autostart }},
-		"persistent": {help: "whether it is defined on disk", values: yesNoValues, flag: func(r *Row) bool { return r.Persistent }},
-		"saved":      {help: "whether a saved state waits", values: yesNoValues, flag: func(r *Row) bool { return r.ManagedSave }},
-		"agent":      {help: "whether it has a guest agent channel", values: yesNoValues, flag: func(r *Row) bool { return r.HasAgent }},
-		"stuck":      {help: "whether its QEMU does not answer", values: yesNoValues, flag: func(r *Row) bool { return !r.StuckSince.IsZero() }},
-		"cpu":        {help: "CPU in percent of one core", unit: unitPercent, number: func(r *Row) float64 { return r.Rates.CPU }},
-		"cpu_own":    {help: "CPU in percent of its vCPUs", unit: unitPercent, number: (*Row).CPUOfOwn},
-		"mem":        {help: "memory used: bytes (2G) or percent of its maximum (80%)", unit: unitMemory, number: memUsed},
+		"autostart":   {help: "whether it starts with the host", values: yesNoValues, flag: func(r *Row) bool { return r.Autostart }},
+		"persistent":  {help: "whether it is defined on disk", values: yesNoValues, flag: func(r *Row) bool { return r.Persistent }},
+		"saved":       {help: "whether a saved state waits", values: yesNoValues, flag: func(r *Row) bool { return r.ManagedSave }},
+		"agent":       {help: "whether it has a guest agent channel", values: yesNoValues, flag: func(r *Row) bool { return r.HasAgent }},
+		"stuck":       {help: "whether its QEMU does not answer", values: yesNoValues, flag: func(r *Row) bool { return !r.StuckSince.IsZero() }},
+		"cpu":         {help: "CPU in percent of one core", unit: unitPercent, number: func(r *Row) float64 { return r.Rates.CPU }},
+		"cpu_own":     {help: "CPU in percent of its vCPUs", unit: unitPercent, number: (*Row).CPUOfOwn},
+		"mem":         {help: "memory used: bytes (2G) or percent of its maximum (80%)", unit: unitMemory, number: memUsed},
+		"mem_percent": {help: "memory used in percent of its maximum", unit: unitPercent, number: (*Row).MemoryPercent},
+		"stale": {help: "age of its oldest figure: 10s 5m", unit: unitDuration,
+			number: func(r *Row) float64 { return secondsSince(OldestFigure(r)) }},
 		"vcpu":       {help: "virtual CPUs", unit: unitCount, number: vcpus},
 		"disk_read":  {help: "bytes read each second", unit: unitBytes, number: func(r *Row) float64 { return r.Rates.DiskRead }},
 		"disk_write": {help: "bytes written each second", unit: unitBytes, number: func(r *Row) float64 { return r.Rates.DiskWrite }},
@@ -155,6 +159,9 @@ func (k *keySpec) equals(value string) (matcher, error) {
 		return func(r *Row) (bool, bool) { return k.flag(r) == want, true }, nil
 	}
 	match := textMatcher(value, k.loose)
+	if k.text != nil {
+		return func(r *Row) (bool, bool) { return match(k.text(r)), true }, nil
+	}
 	return func(r *Row) (bool, bool) {
 		for _, s := range k.texts(r) {
 			if match(s) {

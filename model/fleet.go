@@ -26,13 +26,14 @@ const (
 // All state is written in Update; commands get copies.
 type Fleet struct {
 	ctx     context.Context
-	now     func() time.Time
+	clock   Clock
 	refresh time.Duration
 	hosts   []*HostState
 	byName  map[string]*HostState
 	rows    map[backend.Key]*Row
 	wanted  map[string][]backend.UUID // by host: whose dear figures the screen wants
 	history map[backend.Key]*History
+	counts  map[string]Counts // by host; "" is all
 }
 
 // HostState is what the fleet knows of one host.
@@ -93,9 +94,9 @@ type (
 )
 
 // NewFleet polls hosts every refresh, for as long as ctx lives.
-func NewFleet(ctx context.Context, hosts []backend.Host, refresh time.Duration) *Fleet {
+func NewFleet(ctx context.Context, clock Clock, hosts []backend.Host, refresh time.Duration) *Fleet {
 	f := &Fleet{
-		ctx: ctx, now: time.Now, refresh: refresh,
+		ctx: ctx, clock: clock, refresh: refresh,
 		byName:  map[string]*HostState{},
 		rows:    map[backend.Key]*Row{},
 		wanted:  map[string][]backend.UUID{},
@@ -230,7 +231,7 @@ func (f *Fleet) pollSoon(s *HostState, wait time.Duration) tea.Cmd {
 	if wait == 0 {
 		return func() tea.Msg { return m }
 	}
-	return tea.Tick(wait, func(time.Time) tea.Msg { return m })
+	return f.clock.After(wait, m)
 }
 
 func (f *Fleet) poll(s *HostState) tea.Cmd {
@@ -259,6 +260,7 @@ func (f *Fleet) onPoll(m pollMsg) (Change, tea.Cmd) {
 	s.failures, s.Err, s.Connected, s.DownSince = 0, nil, true, time.Time{}
 	s.PolledAt = m.poll.At
 	f.merge(s, m.poll)
+	f.recount()
 	cmds := []tea.Cmd{f.arm(s, first), f.sample(s), f.figures(s)}
 	if !s.watching {
 		cmds = append(cmds, f.watch(s))
@@ -281,8 +283,7 @@ func (f *Fleet) arm(s *HostState, first bool) tea.Cmd {
 }
 
 func (f *Fleet) tick(s *HostState, wait time.Duration) tea.Cmd {
-	m := pollTick{host: s.Host.Name(), gen: s.gen}
-	return tea.Tick(wait, func(time.Time) tea.Msg { return m })
+	return f.clock.After(wait, pollTick{host: s.Host.Name(), gen: s.gen})
 }
 
 func (f *Fleet) onPollFailed(s *HostState, err error) (Change, tea.Cmd) {
@@ -292,7 +293,7 @@ func (f *Fleet) onPollFailed(s *HostState, err error) (Change, tea.Cmd) {
 	s.failures++
 	s.Err, s.again = err, false
 	if s.Connected || s.DownSince.IsZero() {
-		s.DownSince = f.now()
+		s.DownSince = f.clock.Now()
 	}
 	s.Connected = false
 	for k, r := range f.rows {
@@ -346,7 +347,7 @@ func (f *Fleet) mergeRow(r *Row, vm *backend.VM, at time.Time) {
 		keepUnread(&r.VM, &prev)
 	}
 	if vm.State != prev.State {
-		r.FlashUntil = f.now().Add(flashFor)
+		r.FlashUntil = f.clock.Now().Add(flashFor)
 		if r.Since.IsZero() {
 			r.Since = at
 		}
@@ -539,7 +540,7 @@ func (f *Fleet) Stale(r *Row) (since time.Time, stale bool) {
 	if !r.StuckSince.IsZero() {
 		return r.StuckSince, true
 	}
-	if f.now().Sub(r.PolledAt) > 3*f.refresh+time.Second {
+	if f.clock.Now().Sub(r.PolledAt) > 3*f.refresh+time.Second {
 		return r.PolledAt, true
 	}
 	return time.Time{}, false

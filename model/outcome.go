@@ -69,7 +69,7 @@ func (a *App) offerForceOff(t *Task) {
 		return
 	}
 	c := a.confirmVerb(backend.VerbDestroy, []*Row{r})
-	c.Body = append([]string{fmt.Sprintf("The guest was asked to shut down %s ago and has not.", Duration(a.now().Sub(t.Started)))}, c.Body...)
+	c.Body = append([]string{fmt.Sprintf("The guest was asked to shut down %s ago and has not.", Duration(a.clock.Now().Sub(t.Started)))}, c.Body...)
 	a.Push(c)
 }
 

@@ -3,6 +3,7 @@ package model
 import (
 	"bytes"
 	"cmp"
+	"encoding/binary"
 	"math"
 	"net/netip"
 	"slices"
@@ -19,26 +20,33 @@ func SortRows(rows []*Row, by string, desc bool) {
 	if !ok {
 		col, _ = ColumnByID("name")
 	}
-	arena := make([]byte, 0, 32*len(rows))
+	arena := make([]byte, 0, 48*len(rows))
 	keys := make([]sortKey, len(rows))
 	for i, r := range rows {
-		k := col.key(r, &arena)
-		k.row, k.order = r, i
+		keys[i] = col.key(r, &arena)
+		keys[i].row = r
 		if col.ID == "name" {
-			k.name = k.text
+			keys[i].name = keys[i].text
 		} else {
-			k.name = naturalKey(r.Name, &arena)
+			keys[i].name = naturalKey(r.Name, &arena)
 		}
-		keys[i] = k
 	}
-	slices.SortFunc(keys, func(a, b sortKey) int {
-		if d := a.compare(&b, desc); d != 0 {
+	ranks := rankAll(keys, desc)
+	slices.SortFunc(ranks, func(a, b rank) int {
+		if a.head != b.head {
+			return cmp.Compare(a.head, b.head)
+		}
+		ka, kb := &keys[a.at], &keys[b.at]
+		if d := ka.compare(kb, desc); d != 0 {
 			return d
 		}
-		return compareIdentity(&a, &b)
+		if d := compareIdentity(ka, kb); d != 0 {
+			return d
+		}
+		return cmp.Compare(a.at, b.at)
 	})
-	for i := range keys {
-		rows[i] = keys[i].row
+	for i, r := range ranks {
+		rows[i] = keys[r.at].row
 	}
 }
 
@@ -49,8 +57,74 @@ type sortKey struct {
 	text    []byte
 	name    []byte
 	unknown bool
-	order   int // where it stood, for rows that are alike in everything
 	row     *Row
+}
+
+// rank is what is moved about while sorting: small, and mostly decided by its
+// head alone.
+type rank struct {
+	head uint64 // orders as the key does, as far as eight bytes can
+	at   int32  // index of the key
+}
+
+func rankAll(keys []sortKey, desc bool) []rank {
+	skip := commonPrefix(keys)
+	ranks := make([]rank, len(keys))
+	for i := range keys {
+		ranks[i] = rank{head: keys[i].head(skip, desc), at: int32(i)}
+	}
+	return ranks
+}
+
+// commonPrefix is how many bytes all known texts begin with alike: names in a
+// fleet often do, and the bytes after that tell them apart.
+func commonPrefix(keys []sortKey) int {
+	var first []byte
+	n := -1
+	for i := range keys {
+		switch k := &keys[i]; {
+		case k.unknown:
+		case n < 0:
+			first, n = k.text, len(k.text)
+		default:
+			n = min(n, len(k.text))
+			for n > 0 && !bytes.Equal(first[:n], k.text[:n]) {
+				n--
+			}
+		}
+	}
+	return max(n, 0)
+}
+
+// head is the key as a number; equal heads need a full comparison. Unknown
+// is the largest in either direction.
+func (k *sortKey) head(skip int, desc bool) uint64 {
+	if k.unknown {
+		return math.MaxUint64
+	}
+	var h uint64
+	if len(k.text) > 0 {
+		var b [8]byte
+		copy(b[:], k.text[skip:])
+		h = binary.BigEndian.Uint64(b[:])
+	} else {
+		h = orderedBits(k.num)
+	}
+	if desc {
+		h = ^h
+	}
+	return min(h, math.MaxUint64-1)
+}
+
+// orderedBits maps numbers to integers of the same order: the bits of a
+// positive IEEE 754 number already compare so, those of a negative one the
+// other way round.
+func orderedBits(f float64) uint64 {
+	b := math.Float64bits(f + 0) // -0 becomes 0
+	if b>>63 == 1 {
+		return ^b
+	}
+	return b | 1<<63
 }
 
 func (a *sortKey) compare(b *sortKey, desc bool) int {
@@ -77,10 +151,7 @@ func compareIdentity(a, b *sortKey) int {
 	if d := strings.Compare(a.row.Host, b.row.Host); d != 0 {
 		return d
 	}
-	if d := bytes.Compare(a.row.UUID[:], b.row.UUID[:]); d != 0 {
-		return d
-	}
-	return cmp.Compare(a.order, b.order)
+	return bytes.Compare(a.row.UUID[:], b.row.UUID[:])
 }
 
 // key is the row's value in this column. Text is built at the arena's end, so
@@ -92,9 +163,19 @@ func (c Column) key(r *Row, arena *[]byte) sortKey {
 	}
 	s := c.text(r)
 	if c.raw {
-		return sortKey{text: []byte(s), unknown: s == ""}
+		return sortKey{text: rawKey(s, arena), unknown: s == ""}
 	}
 	return sortKey{text: naturalKey(s, arena), unknown: s == ""}
+}
+
+// rawKey is s as it stands.
+func rawKey(s string, arena *[]byte) []byte {
+	if arena == nil {
+		return []byte(s)
+	}
+	start := len(*arena)
+	*arena = append(*arena, s...)
+	return (*arena)[start:len(*arena):len(*arena)]
 }
 
 // naturalKey is s in a form whose bytes compare in natural order: lower case,

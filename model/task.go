@@ -51,7 +51,7 @@ const keptTasks = 500
 // Tasks registers what berth is doing. A VM has one task at a time.
 type Tasks struct {
 	ctx    context.Context
-	now    func() time.Time
+	clock  Clock
 	fleet  *Fleet
 	trail  *audit.Trail
 	all    []*Task
@@ -70,8 +70,8 @@ type taskMsg struct {
 type taskTick struct{ id int }
 
 // NewTasks makes an empty registry whose tasks act on fleet's hosts.
-func NewTasks(ctx context.Context, fleet *Fleet, trail *audit.Trail) *Tasks {
-	return &Tasks{ctx: ctx, now: time.Now, fleet: fleet, trail: trail, byKey: map[backend.Key]*Task{}}
+func NewTasks(ctx context.Context, clock Clock, fleet *Fleet, trail *audit.Trail) *Tasks {
+	return &Tasks{ctx: ctx, clock: clock, fleet: fleet, trail: trail, byKey: map[backend.Key]*Task{}}
 }
 
 // Active returns the tasks that have not ended, oldest first.
@@ -98,7 +98,7 @@ func (t *Tasks) Start(k backend.Key, a backend.Action) (tea.Cmd, error) {
 		return nil, fmt.Errorf("%s: still %s", busy.Name, busy.Action.Verb.Info().Doing)
 	}
 	t.nextID++
-	task := &Task{ID: t.nextID, Key: k, Name: a.Name, Action: a, Started: t.now()}
+	task := &Task{ID: t.nextID, Key: k, Name: a.Name, Action: a, Started: t.clock.Now()}
 	t.all = append(t.all, task)
 	if drop := len(t.all) - keptTasks; drop > 0 && t.all[0].State >= TaskDone {
 		t.all = t.all[1:]
@@ -147,7 +147,7 @@ func (t *Tasks) next(host string) tea.Cmd {
 
 func (t *Tasks) call(k *Task) tea.Cmd {
 	s := t.fleet.HostState(k.Key.Host)
-	k.State, k.Started = TaskCalling, t.now()
+	k.State, k.Started = TaskCalling, t.clock.Now()
 	ctx, cancel := context.WithTimeout(t.ctx, callDeadline(k.Action.Verb))
 	k.cancel = cancel
 	id, a, host, trail := k.ID, k.Action, s.Host, t.trail
@@ -210,7 +210,7 @@ func (t *Tasks) onAnswer(m taskMsg) ([]*Task, error, tea.Cmd) {
 		return []*Task{k}, m.auditErr, tea.Batch(poll, t.next(k.Key.Host))
 	}
 	k.State = TaskSettling
-	k.settleBy = t.now().Add(settleTime(k.Action.Verb))
+	k.settleBy = t.clock.Now().Add(settleTime(k.Action.Verb))
 	if t.settle(k) {
 		return []*Task{k}, m.auditErr, tea.Batch(poll, t.next(k.Key.Host))
 	}
@@ -218,8 +218,7 @@ func (t *Tasks) onAnswer(m taskMsg) ([]*Task, error, tea.Cmd) {
 }
 
 func (t *Tasks) tick(k *Task) tea.Cmd {
-	m := taskTick{k.ID}
-	return tea.Tick(500*time.Millisecond, func(time.Time) tea.Msg { return m })
+	return t.clock.After(500*time.Millisecond, taskTick{k.ID})
 }
 
 // Polled looks whether new rows show what the settling tasks wait for.
@@ -245,7 +244,7 @@ func (t *Tasks) settle(k *Task) bool {
 		t.end(k, nil, "")
 		return true
 	}
-	if t.now().After(k.settleBy) {
+	if t.clock.Now().After(k.settleBy) {
 		err, next := ignored(k)
 		t.end(k, err, next)
 		return true
@@ -290,7 +289,7 @@ func ignored(k *Task) (err error, next string) {
 }
 
 func (t *Tasks) end(k *Task, err error, next string) {
-	k.State, k.Err, k.Next, k.Ended = TaskDone, err, next, t.now()
+	k.State, k.Err, k.Next, k.Ended = TaskDone, err, next, t.clock.Now()
 	if err != nil {
 		k.State = TaskFailed
 	}

@@ -44,6 +44,6 @@ func (a *App) Bad(text string) tea.Cmd { return a.toast(LevelBad, text, 20*time.
 func (a *App) toast(l Level, text string, d time.Duration) tea.Cmd {
 	a.toasts++
 	n := a.toasts
-	a.Status = Toast{Level: l, Text: backend.Clean(text), Until: a.now().Add(d)}
-	return tea.Tick(d, func(time.Time) tea.Msg { return toastEnd{n} })
+	a.Status = Toast{Level: l, Text: backend.Clean(text), Until: a.clock.Now().Add(d)}
+	return a.clock.After(d, toastEnd{n})
 }

@@ -313,24 +313,32 @@ func (r *Row) Flashing(now time.Time) bool { return now.Before(r.FlashUntil) }
 // Counts are VMs by what matters at a glance.
 type Counts struct{ All, Running, Paused, Off, Crashed int }
 
-// Count counts the VMs of one host, or of all with "".
-func (f *Fleet) Count(host string) Counts {
-	var c Counts
+// Count counts the VMs of one host, or of all with "", as of the last change.
+func (f *Fleet) Count(host string) Counts { return f.counts[host] }
+
+// recount works the counts out anew. Drawing asks for them on every frame, so
+// they are counted once a change, not once a frame.
+func (f *Fleet) recount() {
+	f.counts = map[string]Counts{}
 	for k, r := range f.rows {
-		if host != "" && k.Host != host {
-			continue
-		}
-		c.All++
-		switch r.State {
-		case backend.Running, backend.Blocked, backend.ShuttingDown:
-			c.Running++
-		case backend.Paused, backend.PMSuspended:
-			c.Paused++
-		case backend.Crashed:
-			c.Crashed++
-		default:
-			c.Off++
+		for _, host := range [...]string{"", k.Host} {
+			c := f.counts[host]
+			c.add(r.State)
+			f.counts[host] = c
 		}
 	}
-	return c
+}
+
+func (c *Counts) add(s backend.State) {
+	c.All++
+	switch s {
+	case backend.Running, backend.Blocked, backend.ShuttingDown:
+		c.Running++
+	case backend.Paused, backend.PMSuspended:
+		c.Paused++
+	case backend.Crashed:
+		c.Crashed++
+	default:
+		c.Off++
+	}
 }

@@ -1,0 +1,256 @@
+package ui
+
+import (
+	"strings"
+	"time"
+
+	tea "github.com/charmbracelet/bubbletea"
+
+	"berth/model"
+	"berth/themes"
+	"berth/ui/widget"
+)
+
+// The smallest terminal that berth can be used on.
+const (
+	MinWidth  = 40
+	MinHeight = 10
+)
+
+// Output takes finished frames; screen.Screen is one. Show never blocks.
+type Output interface {
+	Show(frame string, w, h int)
+	SetBase(base themes.Style)
+}
+
+// Look is how everything is drawn: where themes come from, the colours the
+// terminal shows, and the characters it has.
+type Look struct {
+	Themes  themes.Source
+	Profile themes.Profile
+	Glyphs  themes.Glyphs
+}
+
+// Root is the program's tea.Model. It turns the terminal's messages into the
+// model's, keeps the sizes of what is drawn, and draws.
+type Root struct {
+	app  *model.App
+	out  Output
+	look Look
+
+	styles *themes.Styles
+	theme  string                    // the one that styles was made from
+	frames map[string]*themes.Styles // styles of hosts with a theme of their own
+
+	w, h   int
+	detail []string // the lines of the detail's tab, worked out in Update
+	quiet  bool     // nothing that is drawn has changed
+	frame  string   // the last frame
+	table  widget.TableView
+	cells  []widget.Cell
+}
+
+// clockTick redraws ages and uptimes even when no host answers.
+type clockTick struct{}
+
+// NewRoot makes the program over app, drawn to out.
+func NewRoot(app *model.App, out Output, look Look) *Root {
+	r := &Root{app: app, out: out, look: look, frames: map[string]*themes.Styles{}, w: app.Width, h: app.Height}
+	r.useTheme()
+	r.layout()
+	return r
+}
+
+// Init implements tea.Model.
+func (r *Root) Init() tea.Cmd { return tea.Batch(r.app.Init(), clock()) }
+
+func clock() tea.Cmd { return tea.Tick(time.Second, func(time.Time) tea.Msg { return clockTick{} }) }
+
+// Update implements tea.Model.
+func (r *Root) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
+	var cmd tea.Cmd
+	r.quiet = false
+	switch m := msg.(type) {
+	case tea.WindowSizeMsg:
+		r.w, r.h = m.Width, m.Height
+		r.app.SetSize(m.Width, m.Height)
+	case tea.MouseMsg:
+		cmd = r.mouse(m)
+	case clockTick:
+		cmd = clock()
+	default:
+		cmd = r.app.Update(msg)
+		r.quiet = model.Quiet(msg)
+	}
+	if !r.quiet {
+		r.useTheme()
+		r.layout()
+	}
+	return r, cmd
+}
+
+// View implements tea.Model: the frame goes to the Output, which writes only
+// what changed; Bubble Tea's own renderer is off.
+func (r *Root) View() string {
+	if !r.quiet || r.frame == "" {
+		r.frame = r.Frame()
+		r.out.Show(r.frame, r.w, r.h)
+	}
+	return ""
+}
+
+// useTheme makes the styles anew when another theme was chosen. A theme that
+// cannot be read leaves the last one in force; the model has been told why
+// when it was chosen.
+func (r *Root) useTheme() {
+	name := r.app.ThemeOf()
+	if r.styles != nil && name == r.theme {
+		return
+	}
+	t, err := r.look.Themes.Load(name)
+	if err != nil {
+		r.app.Warn(err.Error())
+		if r.styles != nil {
+			r.theme = name
+			return
+		}
+		if t, err = r.look.Themes.Load(themes.Default); err != nil {
+			panic(err) // berth's own default theme is broken: its test says so first
+		}
+	}
+	r.theme, r.styles = name, t.Styles(r.look.Profile)
+	r.out.SetBase(r.styles.Base)
+	r.table.StyleFrom(r.styles, &r.look.Glyphs)
+}
+
+// hostFrame is the look of the lines that frame the screen: a host with a
+// theme of its own lends its frame, so that production can be red.
+func (r *Root) hostFrame() (themes.Style, bool) {
+	host := ""
+	if row := r.selected(); row != nil {
+		host = row.Host
+	}
+	name := r.app.HostTheme(host)
+	if name == "" {
+		return themes.Style{}, false
+	}
+	s := r.frames[name]
+	if s == nil {
+		t, err := r.look.Themes.Load(name)
+		if err != nil {
+			return themes.Style{}, false // the config was checked when it was read
+		}
+		s = t.Styles(r.look.Profile)
+		r.frames[name] = s
+	}
+	return s.Get(themes.RoleFrame), true
+}
+
+func (r *Root) selected() *model.Row {
+	if r.app.Screen == model.ScreenDetail {
+		return r.app.Detail.Row()
+	}
+	return r.app.VMs.Selected()
+}
+
+// The lines around the body: header and title above, status and hints below.
+const (
+	linesAbove = 2
+	linesBelow = 2
+)
+
+func (r *Root) bodyHeight() int { return max(1, r.h-linesAbove-linesBelow) }
+
+// layout tells the model how much room there is. It belongs to Update: View
+// writes nothing.
+func (r *Root) layout() {
+	a := r.app
+	body := r.bodyHeight()
+	a.VMs.SetPage(widget.VisibleRows(body))
+	a.Hosts.SetPage(widget.VisibleRows(body))
+	a.Events.SetPage(widget.VisibleRows(body))
+	r.detail = nil
+	if a.Screen == model.ScreenDetail {
+		r.detail = r.detailLines(r.w)
+		a.Detail.SetScroll(len(r.detail), max(1, body-detailHead))
+	}
+	for _, o := range a.Overlays {
+		r.layoutOverlay(o)
+	}
+}
+
+// Frame draws the whole screen in exactly its size.
+func (r *Root) Frame() string {
+	if r.w < MinWidth || r.h < MinHeight {
+		return r.tooSmall()
+	}
+	lines := make([]string, 0, r.h)
+	lines = append(lines, r.header(), r.title())
+	lines = append(lines, strings.Split(r.body(r.w, r.bodyHeight()), "\n")...)
+	lines = append(lines, r.statusLine(), r.footer())
+	frame := strings.Join(lines, "\n")
+	frame = r.paletteOver(frame)
+	for _, o := range r.app.Overlays {
+		frame = r.overlayOver(frame, o)
+	}
+	return frame
+}
+
+func (r *Root) body(w, h int) string {
+	switch r.app.Screen {
+	case model.ScreenHosts:
+		return r.hostsBody(w, h)
+	case model.ScreenEvents:
+		return r.eventsBody(w, h)
+	case model.ScreenDetail:
+		return r.detailBody(w, h)
+	case model.ScreenConnect:
+		return r.connectBody(w, h)
+	}
+	return r.vmsBody(w, h)
+}
+
+func (r *Root) tooSmall() string {
+	body := []string{"", "berth needs 40x10.", "This is " + itoa(r.w) + "x" + itoa(r.h) + ".", "", "Enlarge the terminal,", "or ctrl-c to quit."}
+	return widget.Block(body, max(r.w, 1), max(r.h, 1))
+}
+
+// st renders text in a role's look.
+func (r *Root) st(role themes.Role, text string) string { return r.styles.Get(role).Render(text) }
+
+// mouse turns clicks and the wheel into the model's terms.
+func (r *Root) mouse(m tea.MouseMsg) tea.Cmd {
+	if !r.app.Mouse {
+		return nil
+	}
+	switch m.Button {
+	case tea.MouseButtonWheelUp:
+		r.app.Wheel(-3)
+	case tea.MouseButtonWheelDown:
+		r.app.Wheel(3)
+	case tea.MouseButtonLeft:
+		if m.Action == tea.MouseActionPress {
+			return r.click(m.X, m.Y)
+		}
+	}
+	return nil
+}
+
+func (r *Root) click(x, y int) tea.Cmd {
+	y -= linesAbove
+	switch {
+	case y < 0 || y >= r.bodyHeight():
+		return nil
+	case r.app.Screen == model.ScreenDetail && y == 0:
+		return r.clickTab(x)
+	case y == 0 && r.app.Screen == model.ScreenVMs:
+		cols := r.vmColumns(r.w)
+		if i := widget.ColumnAt(cols, x); i >= 0 && cols[i].Index > 0 {
+			return r.app.SortByHeader(r.app.VMs.Columns[cols[i].Index-1])
+		}
+		return nil
+	case y == 0:
+		return nil
+	}
+	return r.app.Click(y - 1)
+}

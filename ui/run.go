@@ -1,0 +1,18 @@
+package ui
+
+import (
+	"context"
+	"os"
+
+	"berth/model"
+	"berth/ui/screen"
+)
+
+// Run opens the console on this terminal and returns when the person quits.
+func Run(ctx context.Context, opt model.Options, look Look) error {
+	scr := screen.New(os.Stdout, screen.Options{In: os.Stdin, AltScreen: true, Mouse: opt.Settings.Mouse, Profile: look.Profile, Term: os.Getenv("TERM")})
+	opt.Terminal = scr
+	app := model.NewApp(ctx, opt)
+	_, err := scr.Run(ctx, NewRoot(app, scr, look))
+	return err
+}
