@@ -74,7 +74,7 @@ func Defaults() Settings {
 // nil is not checked.
 type Known struct {
 	Columns []string
-	Actions []string
+	Actions func() []string // asked only when keys are set
 	Themes  func() []string // asked only when a theme is set
 	URI     func(string) error
 }

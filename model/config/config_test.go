@@ -27,7 +27,7 @@ func place(t *testing.T, files map[string]string) Paths {
 
 var known = Known{
 	Columns: []string{"name", "state", "cpu", "mem"},
-	Actions: []string{"start", "destroy"},
+	Actions: func() []string { return []string{"start", "destroy"} },
 	Themes:  func() []string { return []string{"dark", "light"} },
 	URI: func(s string) error {
 		if !strings.HasPrefix(s, "qemu") {

@@ -250,8 +250,8 @@ func setKeys(c *Config, n node) error {
 		keys = map[string]string{}
 	}
 	for _, p := range n.pairs {
-		if c.known.Actions != nil && !slices.Contains(c.known.Actions, p.key) {
-			return &valueError{line: p.line, problem: unknownKey("action", p.key, c.known.Actions)}
+		if c.known.Actions != nil && !slices.Contains(c.known.Actions(), p.key) {
+			return &valueError{line: p.line, problem: unknownKey("action", p.key, c.known.Actions())}
 		}
 		k, err := p.value.word()
 		if err != nil {

@@ -117,12 +117,9 @@ func (a *app) load(cmd *cobra.Command) error {
 }
 
 func (a *app) known(paths config.Paths) config.Known {
-	k := config.Known{Columns: model.ColumnIDs(), URI: a.checkURI}
+	k := config.Known{Columns: model.ColumnIDs(), Actions: a.Actions, URI: a.checkURI}
 	if a.Themes != nil {
 		k.Themes = func() []string { return a.Themes(paths.ThemesDir) }
-	}
-	if a.Actions != nil {
-		k.Actions = a.Actions()
 	}
 	return k
 }
