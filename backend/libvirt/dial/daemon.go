@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net"
 	"os/exec"
@@ -17,7 +18,7 @@ import (
 
 // startable names the program to start when no daemon answers, or is "".
 // Only a user's own daemon is started, as libvirt's client does: the system's
-// belongs to whoever runs the machine, and root's own would be just that.
+// belongs to whoever runs the machine, and one that root starts is just that.
 // LIBVIRT_AUTOSTART=0 forbids it.
 func (t *Target) startable(err error) string {
 	absent := errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED)
@@ -85,7 +86,7 @@ func awaitSocket(ctx context.Context, paths []string) (net.Conn, error) {
 		}
 		select {
 		case <-ctx.Done():
-			return nil, errors.Join(ctx.Err(), err)
+			return nil, fmt.Errorf("%w (%w)", ctx.Err(), err)
 		case <-tick.C:
 		}
 	}

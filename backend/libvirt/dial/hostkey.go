@@ -43,25 +43,35 @@ func newHostKeys(h *hop) (*hostKeys, error) {
 // anyAddr stands for the server's address, which known_hosts is not asked by.
 var anyAddr net.Addr = &net.TCPAddr{IP: net.IPv4zero, Port: 0}
 
+// plainAlgorithms are those of host keys without certificates, in the ssh
+// program's order: an unknown host shows the same key to both.
+var plainAlgorithms = []string{
+	ssh.KeyAlgoED25519, ssh.KeyAlgoECDSA256, ssh.KeyAlgoECDSA384, ssh.KeyAlgoECDSA521, ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256,
+}
+
 // algorithms are the host key algorithms to ask for: those of the keys that
 // are known, so that a host known by its Ed25519 key is not refused for
-// showing an ECDSA one first. nil leaves the choice open.
+// showing an ECDSA one first. A certificate is asked for only where a CA that
+// might have signed it is known.
 func (k *hostKeys) algorithms() []string {
+	types := map[string]bool{}
 	var algos []string
 	for _, known := range k.known() {
-		t := known.Key.Type()
 		if isAuthority(known) {
-			algos = append(algos, certAlgorithms()...)
-			continue
+			algos = certAlgorithms()
+		} else {
+			types[known.Key.Type()] = true
 		}
-		if t == ssh.KeyAlgoRSA {
-			algos = append(algos, ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256)
-			continue
-		}
-		algos = append(algos, t)
 	}
-	slices.Sort(algos)
-	return slices.Compact(algos)
+	if len(types) == 0 {
+		return append(algos, plainAlgorithms...)
+	}
+	for _, a := range plainAlgorithms {
+		if types[a] || (types[ssh.KeyAlgoRSA] && strings.HasPrefix(a, "rsa-")) {
+			algos = append(algos, a)
+		}
+	}
+	return algos
 }
 
 // known lists the lines about this server.

@@ -14,11 +14,13 @@ func probe(conn io.ReadWriter) error {
 	for _, word := range []uint32{packetMin, 0x20008086, 1, 66, 0, 0, 0} {
 		call = binary.BigEndian.AppendUint32(call, word)
 	}
-	if _, err := conn.Write(call); err != nil {
-		return err
-	}
+	_, writeErr := conn.Write(call)
 	var size [4]byte
+	// Also when nobody takes the call: what was sent before says more.
 	if _, err := io.ReadFull(conn, size[:]); err != nil {
+		if writeErr != nil {
+			err = writeErr
+		}
 		return err
 	}
 	length := binary.BigEndian.Uint32(size[:])

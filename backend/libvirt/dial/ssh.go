@@ -174,7 +174,7 @@ func sshFault(h *hop, keys *hostKeys, ring *keyring, err error) error {
 		return keys.refused
 	case strings.Contains(err.Error(), "unable to authenticate"):
 		return ring.refused(h)
-	case errors.As(err, &algo) && strings.Contains(err.Error(), "host key") && len(keys.algorithms()) > 0:
+	case errors.As(err, &algo) && strings.Contains(err.Error(), "host key") && len(keys.known()) > 0:
 		return keys.noCommonKey(err)
 	}
 	return cleaned{err}

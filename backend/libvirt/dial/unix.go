@@ -102,6 +102,9 @@ func (t *Target) socketNames() []string {
 
 func (t *Target) socketDirs() []string {
 	switch {
+	case t.session() && t.env.uid == 0:
+		// Root's own daemon is the system's, which answers to both names.
+		return append([]string{t.env.sessionDir()}, t.env.runDirs...)
 	case t.session():
 		return []string{t.env.sessionDir()}
 	case t.driver == "test" && t.env.uid != 0:
@@ -149,9 +152,7 @@ func (t *Target) absentHint() string {
 	switch {
 	case t.params.socket != "":
 		return "is the daemon running, and is that its socket?"
-	case t.session() && t.env.uid == 0:
-		return "root has no session daemon of its own: use qemu:///system"
-	case t.env.look("virtqemud") != "" && t.driver == "qemu" && !t.session():
+	case t.env.look("virtqemud") != "" && t.driver == "qemu":
 		return "start it: systemctl start virtqemud.socket"
 	case t.env.look("libvirtd") != "":
 		return "start it: systemctl start libvirtd"
