@@ -48,7 +48,7 @@ type filterTerm struct {
 //
 // FilterKeys lists the keys. The error is a *FilterError.
 func ParseFilter(expr string) (Filter, error) {
-	f := Filter{source: strings.TrimSpace(expr)}
+	f := Filter{source: strings.TrimLeft(expr, " \t\r\n")}
 	for _, tok := range filterTokens(expr) {
 		key, match, err := tok.parse()
 		if err != nil {

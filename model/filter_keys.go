@@ -309,8 +309,9 @@ func parseNumber(s string, unit numberUnit) (v float64, percent bool, err error)
 		v, err = parseSeconds(s)
 		return v, false, err
 	}
-	num := strings.TrimRight(strings.TrimSuffix(strings.ToLower(s), "/s"), "kmgtpib%")
-	suffix := strings.TrimSuffix(strings.ToLower(s[len(num):]), "/s")
+	low := strings.TrimSuffix(strings.ToLower(s), "/s")
+	num := strings.TrimRight(low, "kmgtpib%")
+	suffix := low[len(num):]
 	v, err = strconv.ParseFloat(num, 64)
 	if err != nil || math.IsNaN(v) || math.IsInf(v, 0) {
 		return 0, false, fmt.Errorf("%q is not a number", s)

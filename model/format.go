@@ -92,7 +92,11 @@ func Duration(d time.Duration) string {
 	case d < 1000*day:
 		return unit(d, day, "d")
 	}
-	return strconv.FormatFloat(d.Hours()/24/365.25, 'f', 1, 64) + "y"
+	years := d.Hours() / 24 / 365.25
+	if years < 99.95 {
+		return strconv.FormatFloat(years, 'f', 1, 64) + "y"
+	}
+	return strconv.FormatFloat(years, 'f', 0, 64) + "y"
 }
 
 func unit(d, of time.Duration, name string) string {
