@@ -68,16 +68,16 @@ func verbAction(v backend.Verb, hint int, help string, keys ...string) Action {
 
 func powerActions() []Action {
 	return []Action{
-		verbAction(backend.VerbStart, 3, "Start; a saved VM resumes from its saved state", "s"),
+		verbAction(backend.VerbStart, 5, "Start; a saved VM resumes from its saved state", "s"),
 		verbAction(backend.VerbStartPaused, 0, "Start and stay paused before the first instruction", "P"),
 		verbAction(backend.VerbStartFresh, 0, "Throw a saved state away and boot", "B"),
-		verbAction(backend.VerbShutdown, 4, "Ask the guest to power off, by agent if it has one, else by ACPI", "S"),
+		verbAction(backend.VerbShutdown, 6, "Ask the guest to power off, by agent if it has one, else by ACPI", "S"),
 		verbAction(backend.VerbShutdownACPI, 0, "Press the guest's power button"),
 		verbAction(backend.VerbShutdownAgent, 0, "Ask the guest's agent to power off"),
-		verbAction(backend.VerbReboot, 5, "Ask the guest to reboot", "R"),
+		verbAction(backend.VerbReboot, 13, "Ask the guest to reboot", "R"),
 		verbAction(backend.VerbReset, 0, "Press the reset button", "T"),
-		verbAction(backend.VerbDestroy, 6, "Force off, as by pulling the power cord", "D"),
-		{ID: "pause", Keys: []string{"p"}, Label: "Pause/resume", Help: "Pause, or resume what is paused", Group: GroupVM, On: onVM, Hint: 7, Why: (*App).pauseDisabled, Run: (*App).pause},
+		verbAction(backend.VerbDestroy, 7, "Force off, as by pulling the power cord", "D"),
+		{ID: "pause", Keys: []string{"p"}, Label: "Pause/resume", Help: "Pause, or resume what is paused", Group: GroupVM, On: onVM, Hint: 8, Why: (*App).pauseDisabled, Run: (*App).pause},
 		verbAction(backend.VerbSuspend, 0, "Pause: the guest stands still"),
 		verbAction(backend.VerbResume, 0, "Let a paused guest go on"),
 		verbAction(backend.VerbSave, 0, "Write the guest's memory to disk and stop it (managed save)", "v"),
@@ -88,16 +88,16 @@ func powerActions() []Action {
 
 func vmActions() []Action {
 	return []Action{
-		{ID: "console", Keys: []string{"c"}, Label: "Console", Help: "The serial console, in this terminal; ^] leaves it", Group: GroupMore, On: onVM, Hint: 8, Why: (*App).consoleDisabled, Run: (*App).console},
-		{ID: "ssh", Keys: []string{"o"}, Label: "Ssh", Help: "Ssh to the guest's address", Group: GroupMore, On: onVM, Hint: 9, Why: (*App).sshDisabled, Run: (*App).ssh},
-		{ID: "edit", Keys: []string{"e"}, Label: "Edit XML", Help: "Edit the stored definition in your editor; a diff is shown before it is defined", Group: GroupMore, On: onVM, Hint: 10, Why: (*App).editDisabled, Run: (*App).edit},
-		{ID: "xml", Keys: []string{"x"}, Label: "XML", Help: "Show the definition; / searches, n and N step, again shows the stored one", Group: GroupMore, On: onVM, Hint: 11, Why: (*App).noVM, Run: (*App).showXML},
+		{ID: "console", Keys: []string{"c"}, Label: "Console", Help: "The serial console, in this terminal; ^] leaves it", Group: GroupMore, On: onVM, Hint: 9, Why: (*App).consoleDisabled, Run: (*App).console},
+		{ID: "ssh", Keys: []string{"o"}, Label: "Ssh", Help: "Ssh to the guest's address", Group: GroupMore, On: onVM, Hint: 10, Why: (*App).sshDisabled, Run: (*App).ssh},
+		{ID: "edit", Keys: []string{"e"}, Label: "Edit XML", Help: "Edit the stored definition in your editor; a diff is shown before it is defined", Group: GroupMore, On: onVM, Hint: 14, Why: (*App).editDisabled, Run: (*App).edit},
+		{ID: "xml", Keys: []string{"x"}, Label: "XML", Help: "Show the definition; / searches, n and N step, again shows the stored one", Group: GroupMore, On: onVM, Hint: 15, Why: (*App).noVM, Run: (*App).showXML},
 		{ID: "screenshot", Keys: []string{"i"}, Label: "Screenshot", Help: "Save a picture of the guest's display to a file", Group: GroupMore, On: onVM, Why: (*App).screenshotDisabled, Run: (*App).screenshot},
 		{ID: "autostart", Keys: []string{"A"}, Label: "Autostart", Help: "Start with the host, or no longer", Group: GroupMore, On: onVM, Why: (*App).autostartDisabled, Run: (*App).autostart},
 		{ID: "rename", Keys: []string{"N"}, Label: "Rename", Help: "Give the VM another name; it must be off", Group: GroupMore, On: onVMs, Verb: backend.VerbRename, Why: func(a *App) string { return a.verbDisabledOn(backend.VerbRename, a.one()) }, Run: (*App).rename},
 		{ID: "undefine", Keys: []string{"U"}, Label: "Delete", Help: "Delete the VM: choose what goes with it, then type its name", Group: GroupMore, On: onVM, Verb: backend.VerbUndefine, Why: func(a *App) string { return a.verbDisabledOn(backend.VerbUndefine, a.one()) }, Run: (*App).undefine},
 		{ID: "copy", Keys: []string{"y"}, Label: "Copy", Help: "Copy the name, UUID, address or XML to your clipboard (OSC 52)", Group: GroupMore, On: onVM, Why: (*App).noVM, Run: (*App).copyMenu},
-		{ID: "actions", Keys: []string{"a"}, Label: "All actions", Help: "A menu of everything that can be done to the VM", Group: GroupMore, On: onVM, Hint: 2, Run: (*App).actionMenu},
+		{ID: "actions", Keys: []string{"a"}, Label: "All actions", Help: "A menu of everything that can be done to the VM", Group: GroupMore, On: onVM, Hint: 4, Run: (*App).actionMenu},
 		{ID: "undo", Keys: []string{"u"}, Label: "Undo", Help: "Take back the last pause, resume, rename or autostart", Group: GroupMore, Run: (*App).Undo},
 		{ID: "give-up", Keys: []string{"X"}, Label: "Stop waiting", Help: "Stop waiting for what is under way on the VM", Group: GroupMore, On: onVM, Why: (*App).nothingPending, Run: (*App).giveUp},
 	}
@@ -115,7 +115,7 @@ func markActions() []Action {
 		mark("invert-marks", "Invert the marks", (*VMs).InvertMarks, "*"),
 		mark("clear-marks", "Remove all marks", (*VMs).ClearMarks, "\\"),
 	}
-	all[0].Hint, all[0].Label = 12, "Mark"
+	all[0].Hint, all[0].Label = 11, "Mark"
 	return all
 }
 
@@ -129,7 +129,7 @@ func viewActions() []Action {
 		screen("2", ScreenHosts, "The hosts"),
 		screen("3", ScreenEvents, "Events, and what berth did"),
 		{ID: "last-view", Keys: []string{"-"}, Label: "Last view", Help: "Back to the view before this one", Group: GroupView, Run: func(a *App) tea.Cmd { return a.Go(a.last) }},
-		{ID: "filter", Keys: []string{"/"}, Label: "Filter", Help: "Filter the list (web !test state:running tag:x cpu>50 /regex/), or search the XML", Group: GroupView, Hint: 13, On: onVM, Run: (*App).openLine},
+		{ID: "filter", Keys: []string{"/"}, Label: "Filter", Help: "Filter the list (web !test state:running tag:x cpu>50 /regex/), or search the XML", Group: GroupView, Hint: 3, On: onVM, Run: (*App).openLine},
 		{ID: "sort-next", Keys: []string{">"}, Label: "Sort by next", Help: "Sort by the next column", Group: GroupView, On: onVMs, Run: func(a *App) tea.Cmd { a.VMs.SortNext(1); a.want(); return nil }},
 		{ID: "sort-previous", Keys: []string{"<"}, Label: "Sort by previous", Help: "Sort by the column before", Group: GroupView, On: onVMs, Run: func(a *App) tea.Cmd { a.VMs.SortNext(-1); a.want(); return nil }},
 		{ID: "sort-invert", Keys: []string{"I"}, Label: "Invert order", Help: "Turn the order round", Group: GroupView, On: onVMs, Run: func(a *App) tea.Cmd { a.VMs.Sort(a.VMs.SortBy); a.want(); return nil }},
@@ -141,8 +141,8 @@ func viewActions() []Action {
 
 func programActions() []Action {
 	return []Action{
-		{ID: "palette", Keys: []string{":"}, Label: "Command", Help: "Type a command: tab completes", Group: GroupProgram, Hint: 14, Silent: true, Run: (*App).openPalette},
-		{ID: "help", Keys: []string{"?", "f1"}, Label: "Help", Help: "This page", Group: GroupProgram, Hint: 15, Run: func(a *App) tea.Cmd { a.Push(&HelpPage{}); return nil }},
+		{ID: "palette", Keys: []string{":"}, Label: "Command", Help: "Type a command: tab completes", Group: GroupProgram, Hint: 12, Silent: true, Run: (*App).openPalette},
+		{ID: "help", Keys: []string{"?", "f1"}, Label: "Help", Help: "This page", Group: GroupProgram, Hint: 2, Run: func(a *App) tea.Cmd { a.Push(&HelpPage{}); return nil }},
 		{ID: "escape", Keys: []string{"esc"}, Label: "Back one layer", Help: "Peel one layer: search, marks, filter, screen", Group: GroupProgram, Silent: true, Run: (*App).Escape},
 		{ID: "refresh", Keys: []string{"ctrl+r", "f5"}, Label: "Refresh", Help: "Ask all hosts now", Group: GroupProgram, Run: func(a *App) tea.Cmd { return tea.Batch(a.Info("asking all hosts"), a.Fleet.PollNow()) }},
 		{ID: "repaint", Keys: []string{"ctrl+l"}, Label: "Repaint", Help: "Draw the screen anew", Group: GroupProgram, Run: func(a *App) tea.Cmd { a.term.Repaint(); return nil }},

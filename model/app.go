@@ -242,6 +242,8 @@ func (a *App) want() {
 	switch a.Screen {
 	case ScreenVMs:
 		a.Fleet.Want(a.VMs.Wanted())
+	case ScreenDetail:
+		a.Fleet.Want([]backend.Key{a.Detail.Key})
 	default:
 		a.Fleet.Want(nil)
 	}
@@ -321,8 +323,9 @@ func (a *App) openDetail(k backend.Key, t Tab) tea.Cmd {
 	if a.Screen != ScreenDetail {
 		a.last, a.Screen = a.Screen, ScreenDetail
 	}
+	cmd := a.Detail.Open(k, t)
 	a.want()
-	return a.Detail.Open(k, t)
+	return cmd
 }
 
 // Quit ends the program. What the hypervisor has accepted goes on.

@@ -78,11 +78,11 @@ func DefaultColumnIDs() []string {
 }
 
 var columns = []Column{
-	{ID: "name", Title: "NAME", Help: "The domain's name", Min: 8, Max: 40, Flex: true, Default: true,
+	{ID: "name", Title: "NAME", Help: "The domain's name", Min: 14, Max: 40, Flex: true, Default: true,
 		Text: func(r *Row, _ time.Time) string { return backend.Clean(r.Name) }, text: func(r *Row) string { return r.Name }},
-	{ID: "state", Title: "STATE", Help: "What it does now, and the reason libvirt gives", Min: 8, Max: 24, Default: true,
+	{ID: "state", Title: "STATE", Help: "What it does now, and the reason libvirt gives", Min: 12, Max: 24, Default: true,
 		Text: stateText, number: stateOrder},
-	{ID: "host", Title: "HOST", Help: "The hypervisor host it is on", Min: 4, Max: 16, Priority: 5, Default: true,
+	{ID: "host", Title: "HOST", Help: "The hypervisor host it is on", Min: 8, Max: 16, Priority: 5, Default: true,
 		Text: func(r *Row, _ time.Time) string { return backend.Clean(r.Host) }, text: func(r *Row) string { return r.Host }},
 	{ID: "vcpu", Title: "VCPU", Help: "Virtual CPUs", Min: 4, Max: 4, Priority: 6, Right: true, Default: true, Descending: true,
 		Text: func(r *Row, _ time.Time) string { return Count(vcpus(r)) }, number: vcpus},
@@ -104,7 +104,7 @@ var columns = []Column{
 		Text: func(r *Row, _ time.Time) string { return Rate(r.Rates.NetRx) }, number: func(r *Row) float64 { return r.Rates.NetRx }},
 	{ID: "net_tx", Title: "TX/s", Help: "Bytes its network cards sent each second", Min: 5, Max: 5, Priority: 9, Right: true, Default: true, Descending: true,
 		Text: func(r *Row, _ time.Time) string { return Rate(r.Rates.NetTx) }, number: func(r *Row) float64 { return r.Rates.NetTx }},
-	{ID: "ip", Title: "IP", Help: "Its first address, and how many more there are", Min: 9, Max: 18, Priority: 4, Default: true,
+	{ID: "ip", Title: "IP", Help: "Its first address, and how many more there are", Min: 13, Max: 18, Priority: 4, Default: true,
 		Text: ipText, text: ipKey, raw: true},
 	{ID: "uptime", Title: "UP", Help: "Time since its process started", Min: 5, Max: 5, Priority: 7, Right: true, Default: true, Descending: true,
 		Text: uptimeText, number: func(r *Row) float64 { return -unixSeconds(startedAt(r)) }},
@@ -133,7 +133,7 @@ var columns = []Column{
 }
 
 // StateText is the state in virsh's word, with libvirt's reason where it says
-// more: "paused (I/O error)". While berth carries out a verb it says so.
+// more: "paused (I/O error)"; that what runs was booted says nothing. While berth carries out a verb it says so.
 func StateText(r *Row) string {
 	if r.Pending != "" {
 		return r.Pending.Info().Doing
@@ -142,7 +142,7 @@ func StateText(r *Row) string {
 	if r.ManagedSave && !r.State.Active() {
 		return s + " (saved)"
 	}
-	if r.Reason != "" && r.Reason != "unknown" {
+	if r.Reason != "" && r.Reason != "unknown" && !(r.State == backend.Running && r.Reason == "booted") {
 		s += " (" + backend.Clean(r.Reason) + ")"
 	}
 	return s

@@ -36,7 +36,7 @@ func off(name string) *Row {
 func TestColumnTexts(t *testing.T) {
 	on, down := row("web1"), off("db1")
 	for id, want := range map[string][2]string{
-		"name": {"web1", "db1"}, "state": {"running (booted)", "shut off"}, "host": {"hv1", "hv1"}, "vcpu": {"2", "–"},
+		"name": {"web1", "db1"}, "state": {"running", "shut off"}, "host": {"hv1", "hv1"}, "vcpu": {"2", "–"},
 		"cpu": {"50.0", "–"}, "cpu_own": {"25.0", "–"}, "mem": {"1.0G/2.0G", "–"}, "mem_percent": {"50.0", "–"},
 		"disk_read": {"1.0M", "–"}, "disk_write": {"2.0M", "–"}, "disk_ops": {"15", "–"}, "net_rx": {"100B", "–"}, "net_tx": {"200B", "–"},
 		"ip": {"10.0.0.5 +1", ""}, "uptime": {"3h0m", "–"}, "autostart": {"no", "no"}, "persistent": {"yes", "no"},

@@ -30,7 +30,9 @@ type VMs struct {
 	marks  map[backend.Key]bool
 	anchor backend.Key // where a range of marks begins
 
-	// Mouse scroll moves top away from the cursor until a key is pressed.
+	// chosen is whether a person has selected a VM. Until then the first row is
+	// selected, whichever VM that is, while the hosts answer one after another.
+	chosen bool
 }
 
 // NewVMs makes a list over fleet's rows.
@@ -57,8 +59,10 @@ func (v *VMs) Rebuild() {
 	}
 	SortRows(v.visible, v.SortBy, v.Desc)
 	v.forgetMarks()
-	v.index = v.find(v.cursor)
-	v.top = v.index - offset
+	if v.chosen {
+		v.index = v.find(v.cursor)
+		v.top = v.index - offset
+	}
 	v.clamp()
 }
 
@@ -116,18 +120,21 @@ func (v *VMs) Selected() *Row {
 
 // Move moves the selection by n rows and stops at either end.
 func (v *VMs) Move(n int) {
+	v.chosen = true
 	v.index += n
 	v.clamp()
 }
 
 // Select selects the row at index i, as a click does.
 func (v *VMs) Select(i int) {
+	v.chosen = true
 	v.index = i
 	v.clamp()
 }
 
 // SelectKey selects a VM if it is shown.
 func (v *VMs) SelectKey(k backend.Key) {
+	v.chosen = true
 	v.cursor = k
 	v.index = v.find(k)
 	v.clamp()
@@ -136,6 +143,7 @@ func (v *VMs) SelectKey(k backend.Key) {
 // Scroll moves the rows under the selection by n, as a wheel does; the
 // selection stays on the screen.
 func (v *VMs) Scroll(n int) {
+	v.chosen = true
 	v.top = max(0, min(v.top+n, len(v.visible)-v.page))
 	v.index = max(v.top, min(v.index, v.top+v.page-1))
 	v.clamp()

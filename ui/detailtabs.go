@@ -93,10 +93,9 @@ func (r *Root) historyTab(w int) []string {
 		}
 		return out
 	}
-	percent := func(v float64) string { return pct(v) + "%" }
 	rate := func(v float64) string { return model.Rate(v) + "/s" }
 	var out []string
-	out = append(out, graph("CPU", &h.CPU, 100*float64(max(1, row.VCPUs)), percent)...)
+	out = append(out, graph("CPU", &h.CPU, 100*float64(max(1, row.VCPUs)), pct)...)
 	out = append(out, graph("memory", &h.Mem, float64(row.MemoryMax), model.Bytes)...)
 	out = append(out, graph("disk read", &h.DiskRead, 0, rate)...)
 	out = append(out, graph("disk write", &h.DiskWrite, 0, rate)...)

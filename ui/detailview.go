@@ -157,14 +157,14 @@ func (r *Root) overviewLoad(row *model.Row, w int) []string {
 		h = &model.History{}
 	}
 	line := func(name, value string, s *model.Series, limit float64) string {
-		spark := widget.Sparkline(s.Last(model.HistoryLen), max(4, w-38), limit, &r.look.Glyphs)
-		return " " + r.st(themes.RoleMuted, widget.Fit(name, 9)) + " " + widget.Fit(value, 24) + " " + r.st(themes.RoleSpark, spark)
+		spark := widget.Sparkline(s.Last(model.HistoryLen), max(4, w-39), limit, &r.look.Glyphs)
+		return " " + r.st(themes.RoleMuted, widget.Fit(name, 10)) + " " + widget.Fit(value, 24) + " " + r.st(themes.RoleSpark, spark)
 	}
 	rate := func(v float64) string { return model.Rate(v) + "/s" }
 	vcpus := float64(max(1, row.VCPUs))
 	out := []string{
 		r.section("Load"),
-		line("CPU", fmt.Sprintf("%s%% core, %s%% of %d", pct(row.Rates.CPU), pct(row.CPUOfOwn()), row.VCPUs), &h.CPU, 100*vcpus),
+		line("CPU", fmt.Sprintf("%s core, %s of %d", pct(row.Rates.CPU), pct(row.CPUOfOwn()), row.VCPUs), &h.CPU, 100*vcpus),
 		line("memory", model.Bytes(memUsed(row))+" of "+model.Bytes(float64(row.MemoryMax))+memSource(row), &h.Mem, float64(row.MemoryMax)),
 		line("disk read", rate(row.Rates.DiskRead), &h.DiskRead, 0),
 		line("disk write", rate(row.Rates.DiskWrite), &h.DiskWrite, 0),
@@ -173,13 +173,19 @@ func (r *Root) overviewLoad(row *model.Row, w int) []string {
 	}
 	for i, v := range r.app.Detail.VCPURates {
 		if i < 16 {
-			out = append(out, line(fmt.Sprintf("vcpu %d", i), pct(v)+"%", &model.Series{}, 100))
+			out = append(out, line(fmt.Sprintf("vcpu %d", i), pct(v), &model.Series{}, 100))
 		}
 	}
 	return out
 }
 
-func pct(v float64) string { return strings.TrimSpace(model.Percent(v)) }
+// pct is a percentage with its sign, or Unknown without.
+func pct(v float64) string {
+	if math.IsNaN(v) {
+		return model.Unknown
+	}
+	return strings.TrimSpace(model.Percent(v)) + "%"
+}
 
 func memUsed(row *model.Row) float64 {
 	if row.Mem.At.IsZero() {
@@ -203,7 +209,8 @@ func (r *Root) overviewFacts(row *model.Row, d *model.Detail) []string {
 	out := []string{
 		r.section("VM"),
 		r.field("UUID", row.UUID.String()),
-		r.field("state", model.StateText(row)),
+		r.field("state", row.State.String()),
+		r.field("reason", row.Reason),
 		r.field("uptime", uptime(r, row)),
 		r.field("addresses", strings.Join(row.Addresses, " ")),
 		r.field("autostart", yes(row.Autostart)),
