@@ -3,6 +3,7 @@ package screen
 import (
 	"strconv"
 	"strings"
+	"unicode"
 
 	"berth/themes"
 )
@@ -221,7 +222,7 @@ func (c *canvas) put(row []cell, x int) int {
 	c.cx = x
 	// Terminals differ in how wide they think such characters are, and all
 	// wait at the last column before they wrap: say anew where to go on.
-	if at.width > 1 || at.r < 0 || x >= c.w {
+	if at.width > 1 || at.r < 0 || x >= c.w || at.r >= 0x300 && unicode.Is(unicode.M, at.r) {
 		c.cx = -1
 	}
 	return x

@@ -288,6 +288,26 @@ func TestOverlay(t *testing.T) {
 	}
 }
 
+func TestSimpleWidthIsRight(t *testing.T) {
+	counted := 0
+	for r := rune(1); r < 0x10000; r++ {
+		s := "a" + string(r) + "b"
+		w, ok := simpleWidth(s)
+		if ok && w != ansi.StringWidth(s) {
+			t.Errorf("U+%04X: simpleWidth says %d, x/ansi %d", r, w, ansi.StringWidth(s))
+		}
+		if ok {
+			counted++
+		}
+	}
+	if counted < 500 {
+		t.Errorf("only %d characters are simple", counted)
+	}
+	if _, ok := simpleWidth("\xff"); ok {
+		t.Error("a byte that is not UTF-8 passed as simple")
+	}
+}
+
 func FuzzFit(f *testing.F) {
 	for i, s := range texts {
 		f.Add(s, i)
@@ -310,8 +330,9 @@ func FuzzOverlay(f *testing.F) {
 		w = min(max(w, 1), 100)
 		x = min(max(x, -200), 200)
 		base, over = Fit(base, w), Fit(over, 7)
-		if strings.Contains(Overlay(base, over, x, 0), "\n") {
-			t.Error("a line became two")
+		got := Overlay(base, over, x, 0)
+		if strings.Contains(got, "\n") || ansi.StringWidth(got) != w {
+			t.Errorf("Overlay(%q, %q, %d, 0) is %d cells wide, want %d: %q", base, over, x, ansi.StringWidth(got), w, got)
 		}
 	})
 }

@@ -2,6 +2,7 @@ package widget
 
 import (
 	"strings"
+	"unicode/utf8"
 
 	"berth/themes"
 
@@ -13,10 +14,32 @@ const ellipsis = "…"
 
 // Width is how many cells s takes, sequences not counted.
 func Width(s string) int {
-	if isASCII(s) {
-		return len(s)
+	if w, ok := simpleWidth(s); ok {
+		return w
 	}
 	return ansi.StringWidth(s)
+}
+
+// simpleWidth counts the cells of text made only of characters that are one
+// cell wide whatever stands beside them: ASCII, Latin-1, dashes, arrows, box
+// drawing and the shapes that states are shown with. That is nearly all that
+// berth draws, and much faster than looking for clusters.
+func simpleWidth(s string) (width int, ok bool) {
+	for i, r := range s {
+		switch {
+		case r >= 0x20 && r < 0x7f:
+		case r == utf8.RuneError && s[i] != 0xef: // not UTF-8
+			return 0, false
+		case r >= 0xa1 && r <= 0xff && r != 0xad:
+		case r >= 0x2010 && r <= 0x2027:
+		case r >= 0x2190 && r <= 0x21ff:
+		case r >= 0x2500 && r <= 0x25cf:
+		default:
+			return 0, false
+		}
+		width++
+	}
+	return width, true
 }
 
 // isASCII reports whether s is only printable ASCII, so that its width is its
@@ -86,6 +109,9 @@ func Cut(s string, w int, tail string) (string, int) {
 		}
 		return s[:w], w
 	}
+	if width, ok := simpleWidth(s); ok && width <= w {
+		return s, width
+	}
 	return cutAny(tidy(s), w, tail)
 }
 
@@ -93,7 +119,7 @@ func Cut(s string, w int, tail string) (string, int) {
 func cutAny(s string, w int, tail string) (string, int) {
 	width := ansi.StringWidth(s)
 	if width <= w {
-		return s, width
+		return isolate(s, width), width
 	}
 	if Width(tail) >= w {
 		tail = ""
@@ -107,15 +133,30 @@ func cutAny(s string, w int, tail string) (string, int) {
 			if styled && !strings.HasSuffix(s, "\x1b[m") {
 				s += "\x1b[m"
 			}
-			return s, width
+			return isolate(s, width), width
 		}
 	}
 	return "", 0
 }
 
-// tidy replaces what would break a line: C0 controls other than the start of
-// an SGR sequence, and DEL. Sequences other than SGR are dropped.
+// isolate makes sure that s, width cells wide, stays that wide between other
+// texts: some scripts have characters that join the one before or after them.
+// SGR 10, the primary font, changes nothing and keeps them apart.
+func isolate(s string, width int) string {
+	if ansi.StringWidth(" "+s+" ") == width+2 {
+		return s
+	}
+	const apart = "\x1b[10m"
+	return apart + s + apart
+}
+
+// tidy replaces what would break a line: control characters other than the
+// start of an SGR sequence, and bytes that are not UTF-8. Sequences other than
+// SGR are dropped.
 func tidy(s string) string {
+	if !utf8.ValidString(s) {
+		s = strings.ToValidUTF8(s, "\uFFFD")
+	}
 	if !untidy(s) {
 		return s
 	}
@@ -133,6 +174,9 @@ func tidy(s string) string {
 		case c < 0x20 || c == 0x7f:
 			b.WriteByte(' ')
 			i++
+		case isC1(s[i:]):
+			b.WriteByte(' ')
+			i += 2
 		default:
 			b.WriteByte(c)
 			i++
@@ -152,12 +196,15 @@ func untidy(s string) bool {
 				return true
 			}
 			i += n - 1
-		case c < 0x20 || c == 0x7f:
+		case c < 0x20 || c == 0x7f || isC1(s[i:]):
 			return true
 		}
 	}
 	return false
 }
+
+// isC1 reports whether s, which is UTF-8, starts with a C1 control character.
+func isC1(s string) bool { return s[0] == 0xc2 && s[1] < 0xa0 }
 
 // sequence measures the escape sequence that s starts with, and says whether
 // it is SGR.

@@ -188,13 +188,19 @@ func (t *TableView) filler(b *strings.Builder, i, h, w int) {
 }
 
 // thumb is which lines of a scroll bar h high are full; 0, 0 when everything
-// is shown.
+// is shown. It touches an end only when the list is there.
 func thumb(top, rows, h int) (from, to int) {
 	if h <= 0 || rows <= h {
 		return 0, 0
 	}
 	size := max(h*h/rows, 1)
 	from = (h - size) * top / max(rows-h, 1)
+	if from == 0 && top > 0 {
+		from = 1
+	}
+	if from >= h-size && top < rows-h {
+		from = h - size - 1
+	}
 	from = max(min(from, h-size), 0)
 	return from, from + size
 }
