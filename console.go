@@ -32,7 +32,8 @@ func modelOptions(o cli.ConsoleOptions, names []string) model.Options {
 	opt := model.Options{
 		Hosts: o.Hosts, Demo: o.Demo, ReadOnly: c.ReadOnly, Version: o.Version,
 		Themes: names, Keys: c.Keys, Editor: strings.Fields(c.Editor), SSHUser: c.SSHUser, PicDir: c.ScreenshotDir,
-		Trail: &audit.Trail{}, HostThemes: o.HostThemes, StartDemo: o.StartDemo,
+		AskLossOnly: c.Confirm == "loss",
+		Trail:       &audit.Trail{}, HostThemes: o.HostThemes, StartDemo: o.StartDemo,
 		Connect: func(uri string) (backend.Host, error) { return o.Connect(uri) },
 		Save:    func(s model.Settings) (string, error) { return save(c.Paths.StateFile, s) },
 		Settings: model.Settings{

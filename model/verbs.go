@@ -62,10 +62,16 @@ func (a *App) verbDisabledOn(v backend.Verb, r *Row) string {
 	return a.refused(v, r)
 }
 
-// asks reports whether a verb is confirmed first, even on a single VM.
-// Pausing can be undone with the same key.
-func asks(v backend.Verb) bool {
-	return v.Info().Risk >= backend.RiskInterrupt && v != backend.VerbSuspend
+// asks reports whether a verb is confirmed first, even on a single VM: one
+// that interrupts the guest's service unless the settings say otherwise, and
+// one that loses something whatever they say. Pausing can be undone with the
+// same key.
+func (a *App) asks(v backend.Verb) bool {
+	least := backend.RiskInterrupt
+	if a.opt.AskLossOnly {
+		least = backend.RiskLoss
+	}
+	return v.Info().Risk >= least && v != backend.VerbSuspend
 }
 
 // runVerb does a verb on the targets, after a confirmation where it is risky
@@ -73,7 +79,7 @@ func asks(v backend.Verb) bool {
 func (a *App) runVerb(v backend.Verb) tea.Cmd {
 	rows := a.targets()
 	can, why := a.able(v, rows)
-	if len(rows) == 1 && !asks(v) {
+	if len(rows) == 1 && !a.asks(v) {
 		return a.start(v, keys(can))
 	}
 	c := a.confirmVerb(v, can)
