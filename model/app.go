@@ -73,9 +73,9 @@ type Options struct {
 	// AskLossOnly leaves out the question before verbs that only interrupt a
 	// single VM's service.
 	AskLossOnly bool
-	Trail    *audit.Trail
-	Terminal Terminal
-	Clock    Clock // the zero Clock is the wall's
+	Trail       *audit.Trail
+	Terminal    Terminal
+	Clock       Clock // the zero Clock is the wall's
 
 	// Connect makes a host from a URI, for the connect page and :connect.
 	Connect func(uri string) (backend.Host, error)
