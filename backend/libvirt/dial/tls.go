@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"berth/backend"
@@ -40,6 +41,9 @@ func (t *Target) dialTLS(ctx context.Context) (net.Conn, error) {
 	}
 	if err := awaitVerdict(ctx, conn); err != nil {
 		_ = raw.Close()
+		if len(config.Certificates) == 0 && errors.Is(err, backend.ErrAuth) {
+			err = faultf(backend.ErrAuth, "make a client certificate, or name its directory with pkipath=", "there is no client certificate %s: %w", t.locateTLS().cert, err)
+		}
 		return nil, err
 	}
 	return conn, nil
@@ -56,9 +60,8 @@ func awaitVerdict(ctx context.Context, conn *tls.Conn) error {
 		return ended
 	}
 	const hint = "libvirt's log there says why; is the client's certificate signed by the CA it trusts, and its name in tls_allowed_dn_list?"
-	var alert tls.AlertError
 	switch {
-	case errors.As(err, &alert), errors.Is(err, io.EOF):
+	case isAlert(err), errors.Is(err, io.EOF):
 		return faultf(backend.ErrAuth, hint, "the server refused our certificate: %w", err)
 	case err != nil:
 		return tlsFault(ctx, err)
@@ -68,12 +71,18 @@ func awaitVerdict(ctx context.Context, conn *tls.Conn) error {
 	return nil
 }
 
+// isAlert reports whether the other side ended the TLS connection and said
+// why; crypto/tls has no exported type for that.
+func isAlert(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "remote error"
+}
+
 // tlsFault sorts the errors of a handshake.
 func tlsFault(ctx context.Context, err error) error {
 	var (
 		ours  *tls.CertificateVerificationError
 		check *certError
-		alert tls.AlertError
 		plain tls.RecordHeaderError
 	)
 	switch {
@@ -81,8 +90,10 @@ func tlsFault(ctx context.Context, err error) error {
 		return err
 	case errors.As(err, &check), errors.As(err, &ours):
 		return faultf(backend.ErrAuth, "check cacert.pem and the host name in the URI; no_verify=1 connects without checking", "the server's certificate is not to be trusted: %w", err)
-	case errors.As(err, &alert):
+	case isAlert(err):
 		return faultf(backend.ErrAuth, "see the TLS certificates on both sides", "the TLS handshake was refused: %w", err)
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
+		return faultf(backend.ErrUnreachable, "is that libvirt's TLS port? its log there may say more", "the server hung up during the TLS handshake")
 	case errors.As(err, &plain):
 		return faultf(backend.ErrUnreachable, "is that libvirt's TLS port? for plain TCP use qemu+tcp://", "the server does not speak TLS")
 	}
