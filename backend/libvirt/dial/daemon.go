@@ -46,7 +46,7 @@ func (t *Target) startDaemon(ctx context.Context, program string, paths []string
 	cmd.Stderr = &stderr
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // a ^C for berth is not for the daemon
-	cmd.WaitDelay = time.Second                          // should the daemon keep stderr open
+	cmd.WaitDelay = 100 * time.Millisecond               // should the daemon keep stderr open
 	runErr := cmd.Run()
 	if errors.Is(runErr, exec.ErrWaitDelay) {
 		runErr = nil

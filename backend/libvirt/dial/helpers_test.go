@@ -17,7 +17,10 @@ import (
 	"berth/backend"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	playDaemon()
+	goleak.VerifyTestMain(m)
+}
 
 // testEnviron is a machine of the test's own: an empty home, no daemons, no
 // agent.
@@ -71,6 +74,14 @@ func dialIn(t testing.TB, e *environ, uri string, readOnly bool) (net.Conn, erro
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	return target.Dial(ctx, readOnly)
+}
+
+// dialFor dials target for a given time at most.
+func dialFor(t testing.TB, target *Target, patience time.Duration) (net.Conn, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	return target.Dial(ctx, false)
 }
 
 // daemon answers libvirt calls on a listener: each gets an empty reply whose
