@@ -140,7 +140,11 @@ func yes(b bool) string {
 
 func (r *Root) overviewTab(w int) []string {
 	row, d := r.app.Detail.Row(), r.app.Detail
-	left := r.overviewLoad(row, min(w, 64))
+	room := w
+	if w >= 110 {
+		room = w / 2
+	}
+	left := r.overviewLoad(row, min(room, 72))
 	right := r.overviewFacts(row, d)
 	if w >= 110 {
 		half := w / 2

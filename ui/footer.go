@@ -1,6 +1,7 @@
 package ui
 
 import (
+	"errors"
 	"strings"
 
 	"github.com/charmbracelet/bubbles/textinput"
@@ -30,8 +31,10 @@ func (r *Root) lineNote() string {
 	if r.app.Line.Search {
 		return itoa(len(r.app.Detail.Search.Hits)) + " lines"
 	}
-	if _, err := r.app.VMs.Filter(); err != nil {
-		return err.Error()
+	_, err := r.app.VMs.Filter()
+	var wrong *model.FilterError
+	if errors.As(err, &wrong) {
+		return backend.Clean(widget.Fit(wrong.Problem, min(widget.Width(wrong.Problem), r.w-26)))
 	}
 	return ""
 }
