@@ -202,7 +202,7 @@ func (a *App) Idle() bool { return len(a.Tasks.byKey) == 0 && !a.pending }
 func (a *App) Update(msg tea.Msg) tea.Cmd {
 	switch m := msg.(type) {
 	case tea.KeyMsg:
-		return a.key(m)
+		return a.typed(m)
 	case toastEnd:
 		if m.n == a.toasts {
 			a.Status = Toast{}
@@ -265,6 +265,19 @@ func (a *App) flashes() tea.Cmd {
 		}
 	}
 	return nil
+}
+
+// typed takes keys one by one: what is typed fast, or through a slow line,
+// arrives as one message of several runes.
+func (a *App) typed(k tea.KeyMsg) tea.Cmd {
+	if k.Type != tea.KeyRunes || len(k.Runes) < 2 || k.Paste {
+		return a.key(k)
+	}
+	var cmds []tea.Cmd
+	for _, r := range k.Runes {
+		cmds = append(cmds, a.key(tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune{r}, Alt: k.Alt}))
+	}
+	return tea.Batch(cmds...)
 }
 
 // key gives a key to what is on top: an overlay, an open line, the screen.

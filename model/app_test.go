@@ -524,3 +524,15 @@ func TestCopyUsesOSC52(t *testing.T) {
 		t.Fatalf("written %q", h.term.written.String())
 	}
 }
+
+func TestKeysThatArriveTogetherAreTakenOneByOne(t *testing.T) {
+	h := newHarness(t, Options{Hosts: hosts(newFakeHost("hv1", "a", "b"))})
+	h.keys(":sort cpu")
+	if h.app.Palette == nil || h.app.Palette.Input.Value() != "sort cpu" {
+		t.Fatalf("palette: %+v", h.app.Palette)
+	}
+	h.keys("esc", "2G")
+	if h.app.Screen != ScreenHosts {
+		t.Fatalf("on %s", h.app.Screen)
+	}
+}

@@ -3,6 +3,7 @@ package model
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/charmbracelet/bubbles/textinput"
 	tea "github.com/charmbracelet/bubbletea"
@@ -88,7 +89,7 @@ func (c *Confirm) Key(a *App, k tea.KeyMsg) (bool, tea.Cmd) {
 	s := k.String()
 	switch s {
 	case "esc", "ctrl+g":
-		return true, a.Info(c.Title + ": not done")
+		return true, c.declined(a)
 	case "tab":
 		c.step(1)
 		return false, nil
@@ -131,7 +132,7 @@ func (c *Confirm) enter(a *App) (bool, tea.Cmd) {
 		c.Choices[c.Focus].On = !c.Choices[c.Focus].On
 		return false, nil
 	}
-	return true, a.Info(c.Title + ": not done")
+	return true, c.declined(a)
 }
 
 func (c *Confirm) letter(a *App, s string) (bool, tea.Cmd) {
@@ -139,7 +140,7 @@ func (c *Confirm) letter(a *App, s string) (bool, tea.Cmd) {
 	case "y", "Y":
 		return c.yes(a)
 	case "n", "N", "q":
-		return true, a.Info(c.Title + ": not done")
+		return true, c.declined(a)
 	case "left", "right", "h", "l":
 		if c.Focus == FocusNo {
 			c.Focus = FocusYes
@@ -154,6 +155,10 @@ func (c *Confirm) letter(a *App, s string) (bool, tea.Cmd) {
 		c.Top = scrolled(c.Top, c.Lines, c.Page, tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune(s)})
 	}
 	return false, nil
+}
+
+func (c *Confirm) declined(a *App) tea.Cmd {
+	return a.Info(strings.TrimSuffix(c.Title, "?") + ": not done")
 }
 
 func (c *Confirm) yes(a *App) (bool, tea.Cmd) {
