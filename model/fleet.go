@@ -236,13 +236,13 @@ func (f *Fleet) pollSoon(s *HostState, wait time.Duration) tea.Cmd {
 
 func (f *Fleet) poll(s *HostState) tea.Cmd {
 	s.polling = true
-	host, parent := s.Host, f.ctx
+	host, parent, now := s.Host, f.ctx, f.clock.Now
 	return func() tea.Msg {
 		ctx, cancel := context.WithTimeout(parent, pollDeadline)
 		defer cancel()
-		start := time.Now()
+		start := now()
 		p, err := host.Poll(ctx)
-		return pollMsg{host: host.Name(), poll: p, err: err, took: time.Since(start)}
+		return pollMsg{host: host.Name(), poll: p, err: err, took: now().Sub(start)}
 	}
 }
 
