@@ -70,9 +70,6 @@ type Options struct {
 	Editor   []string // command and arguments; the file is appended
 	SSHUser  string
 	PicDir   string // where screenshots go
-	// AskLossOnly leaves out the question before a verb on a single VM that
-	// interrupts it but loses nothing.
-	AskLossOnly bool
 	// AskLossOnly leaves out the question before verbs that only interrupt a
 	// single VM's service.
 	AskLossOnly bool
