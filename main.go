@@ -39,15 +39,22 @@ func program() cli.Program {
 	return cli.Program{
 		Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 		Env: os.Getenv, UID: os.Getuid(), Version: buildVersion(),
-		Connect: connect, Supported: dial.Supported, Demo: simulate, Console: console,
-		Themes:  func(dir string) []string { return themes.Source{UserDir: dir}.Names() },
-		Actions: model.ActionIDs,
+		Connect: connect, Local: local, Supported: dial.Supported, Demo: simulate, Console: console,
+		DefaultTheme: themes.Default,
+		Themes:       func(dir string) []string { return themes.Source{UserDir: dir}.Names() },
+		Actions:      model.ActionIDs,
 	}
 }
 
 // connect makes a libvirt host; no I/O happens before its first call.
 func connect(s cli.HostSpec) (backend.Host, error) {
 	return libvirt.New(libvirt.Options{Name: s.Name, URI: s.URI, ReadOnly: s.ReadOnly, Local: host.New().Sample})
+}
+
+// local reports whether uri names a daemon on this machine.
+func local(uri string) bool {
+	t, err := dial.Parse(uri)
+	return err == nil && t.Local()
 }
 
 // simulate makes the demo fleet.

@@ -53,12 +53,16 @@ type Program struct {
 	// Connect makes a host without I/O. Its error, for a URI that is not
 	// supported, wraps backend.ErrURI and says which are.
 	Connect func(HostSpec) (backend.Host, error)
+	// Local reports whether a URI names a daemon on this machine.
+	Local func(uri string) bool
 	// Supported lists the forms of URI, for help texts.
 	Supported func() []string
 	// Demo makes a simulated fleet.
 	Demo func(DemoSpec) []backend.Host
 	// Console opens the screen and returns when the person leaves it.
 	Console func(context.Context, ConsoleOptions) error
+	// DefaultTheme is the theme when nothing names one.
+	DefaultTheme string
 	// Themes lists the names of all themes, with the user's own from dir.
 	Themes func(dir string) []string
 	// Actions lists the IDs of the console's actions, for the key map.

@@ -46,6 +46,9 @@ func (a *app) runConsole(cmd *cobra.Command, _ []string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.close()) }()
+	if err := a.giveUp(cmd.Context(), f); err != nil {
+		return err
+	}
 	o, err := a.consoleOptions(f)
 	if err != nil {
 		return err

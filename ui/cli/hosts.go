@@ -16,8 +16,8 @@ type Attempt struct {
 	Err error
 }
 
-// probeDeadline bounds how long one default connection is waited for.
-const probeDeadline = 10 * time.Second
+// probeDeadline bounds how long a daemon on this machine is waited for.
+const probeDeadline = 5 * time.Second
 
 // fleet is the hosts of one run.
 type fleet struct {
@@ -117,6 +117,31 @@ func (a *app) probe(ctx context.Context, uri string) error {
 	defer cancel()
 	_, err = h.Poll(ctx)
 	return errors.Join(err, h.Close())
+}
+
+// giveUp replaces the named hosts by what was tried when all of them are on
+// this machine and none answers: then the console opens on the page that says
+// so. Asking a socket here takes a few milliseconds; hosts elsewhere are left
+// to the console, which opens without waiting for them.
+func (a *app) giveUp(ctx context.Context, f *fleet) error {
+	conns := a.chosen()
+	if a.flags.demo || len(conns) == 0 {
+		return nil
+	}
+	var tried []Attempt
+	for _, c := range conns {
+		if a.Local == nil || !a.Local(c.URI) {
+			return nil
+		}
+		err := a.probe(ctx, c.URI)
+		if err == nil || errors.Is(err, backend.ErrTimeout) || ctx.Err() != nil {
+			return ctx.Err()
+		}
+		tried = append(tried, Attempt{URI: c.URI, Err: err})
+	}
+	err := f.close()
+	f.hosts, f.tried = nil, tried
+	return err
 }
 
 // labels keeps hosts' names unique.

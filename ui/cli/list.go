@@ -99,15 +99,12 @@ func (a *app) planList(f *listFlags) (listPlan, error) {
 	return p, p.choose(f.columns, a.config.Columns)
 }
 
-// choose takes the columns of the flag, else of the config, else the default.
+// choose takes the columns of the flag, else of the config.
 func (p *listPlan) choose(flag, configured []string) error {
 	ids := flag
 	p.chosen = len(flag) > 0
-	if len(ids) == 0 {
+	if !p.chosen {
 		ids = configured
-	}
-	if len(ids) == 0 {
-		ids = model.DefaultColumnIDs()
 	}
 	for _, id := range ids {
 		col, ok := model.ColumnByID(id)

@@ -107,7 +107,7 @@ func (rec *record) running(r *model.Row, now time.Time) {
 	}
 	if !r.StartedAt.IsZero() {
 		at := r.StartedAt.Format(time.RFC3339)
-		rec.StartedAt, rec.Uptime = &at, age(now, r.StartedAt)
+		rec.StartedAt, rec.Uptime = &at, rounded(since(now, r.StartedAt), 0)
 	}
 }
 
@@ -126,7 +126,7 @@ func age(now, at time.Time) *float64 {
 	if at.IsZero() {
 		return nil
 	}
-	return rounded(max(0, now.Sub(at).Seconds()), 1)
+	return rounded(since(now, at), 1)
 }
 
 // cleanAll never returns nil, so that JSON has [] rather than null.

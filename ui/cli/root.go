@@ -109,11 +109,23 @@ func (a *app) load(cmd *cobra.Command) error {
 	if err := a.applyFlags(cmd, c); err != nil {
 		return &usageError{err: err}
 	}
+	fillDefaults(c, a.DefaultTheme)
 	a.config = c
 	for _, w := range c.Warnings {
 		a.complain(w)
 	}
 	return nil
+}
+
+// fillDefaults names the defaults that belong to other packages, so that info
+// tells them too.
+func fillDefaults(c *config.Config, theme string) {
+	if c.Theme == "" {
+		c.Theme = theme
+	}
+	if len(c.Columns) == 0 {
+		c.Columns = model.DefaultColumnIDs()
+	}
 }
 
 func (a *app) known(paths config.Paths) config.Known {
