@@ -185,6 +185,27 @@ func TestHostileFrame(t *testing.T) {
 	}
 }
 
+// Where only ASCII can be shown, nothing else is written, and every column
+// stays where it was.
+func TestASCIIOnly(t *testing.T) {
+	c := &canvas{}
+	c.ascii = true
+	e := newEmulator(t, 40, 2, false)
+	out := c.draw("│ 世界 ● café … e\u0301 👩‍💻 – │\n╭──╮ ok", 40, 2)
+	for _, b := range out {
+		if b > 0x7e {
+			t.Fatalf("wrote %q", out)
+		}
+	}
+	_, _ = e.Write(out)
+	if got, want := strings.TrimRight(e.text(0), " "), "| ???? ? caf? ~ ? ?? - |"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got, want := strings.TrimRight(e.text(1), " "), "+--+ ok"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 func BenchmarkDrawUnchanged(b *testing.B) {
 	c := &canvas{bce: true}
 	frame := listFrame(0, 0)

@@ -54,6 +54,7 @@ func (c *clusters) append(b []byte, x cell) []byte {
 // parser turns lines of a frame into cells.
 type parser struct {
 	base     themes.Style
+	ascii    bool // show nothing but ASCII
 	clusters clusters
 	pen      themes.Style // as the frame's sequences have it, without base
 	full     themes.Style // pen over base
@@ -90,6 +91,13 @@ func (p *parser) line(row []cell, s string) {
 			if x+w > len(row) {
 				i = len(s)
 				break
+			}
+			if p.ascii && (r < 0 || r > 0x7e) {
+				for range w {
+					row[x] = p.cell(asciiFor(r), 1)
+					x++
+				}
+				continue
 			}
 			row[x] = p.cell(r, uint8(w))
 			if w == 2 {

@@ -217,6 +217,13 @@ func (c *canvas) put(row []cell, x int) int {
 	if !suits(c.pen, at) {
 		c.setPen(at.style)
 	}
+	if disputed(at) { // a terminal may fill only one of its two cells
+		c.out = append(c.out, "  "...)
+		if c.cx += 2; c.cx >= c.w {
+			c.cx = -1
+		}
+		c.move(x, c.cy)
+	}
 	c.out = c.clusters.append(c.out, at)
 	x += max(int(at.width), 1)
 	c.cx = x
@@ -227,6 +234,10 @@ func (c *canvas) put(row []cell, x int) int {
 	}
 	return x
 }
+
+// disputed reports whether terminals differ in how wide they draw a wide
+// character: emoji, which are newer than some, and those of several runes.
+func disputed(x cell) bool { return x.width == 2 && (x.r < 0 || x.r >= 0x1f000) }
 
 // suits reports whether a cell looks right written with pen: a blank shows
 // only its background, and lines through it.

@@ -22,6 +22,9 @@ type Options struct {
 	Mouse bool
 	// Profile is informative; frames come in the colours they are to have.
 	Profile themes.Profile
+	// ASCII shows nothing but ASCII, whatever frames hold, on terminals or in
+	// locales that would show rubbish; themes.Glyphs.ASCII says when.
+	ASCII bool
 	// Term is $TERM; it tells what erasing does.
 	Term string
 	// MinInterval is the least time between two drawings; 0 is 8 ms.
@@ -80,7 +83,7 @@ func New(out io.Writer, o Options) *Screen {
 		o.MinInterval = DefaultInterval
 	}
 	s := &Screen{opts: o, tty: newTerminal(out, o), mouse: o.Mouse, wake: make(chan struct{}, 1), lost: make(chan struct{})}
-	s.canvas.bce = hasBCE(o.Term)
+	s.canvas.bce, s.canvas.ascii = hasBCE(o.Term), o.ASCII
 	s.idle = make(chan struct{})
 	close(s.idle)
 	return s
@@ -148,6 +151,18 @@ func (s *Screen) Repaint() {
 	defer s.mu.Unlock()
 	s.redraw = true
 	s.notify()
+}
+
+// resized notes that the terminal's size may have changed and that it may
+// have moved everything about. If the size is what it was, nobody will show a
+// new frame, so the last one is drawn again.
+func (s *Screen) resized(w, h int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.redraw = true
+	if w == s.w && h == s.h {
+		s.notify()
+	}
 }
 
 // SetBase sets the ground that all frames are painted on; a plain style is

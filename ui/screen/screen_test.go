@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -282,6 +284,56 @@ func TestSlowTerminal(t *testing.T) {
 		t.Errorf("drew %d frames on a terminal that was stuck", st.Frames)
 	}
 	s.Stop()
+}
+
+// A terminal that takes nothing any more must not keep the program from
+// ending.
+func TestStopGivesUpOnStuckTerminal(t *testing.T) {
+	out := &lockedWriter{to: newEmulator(t, 20, 3, true), t: t, gate: make(chan struct{})}
+	s := New(out, Options{})
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	s.Stop()
+	if took := time.Since(start); took > 2*stopWait {
+		t.Errorf("Stop took %v", took)
+	}
+	close(out.gate)
+}
+
+// A child may leave the terminal non-blocking; nothing may be lost then.
+func TestNonBlockingTerminal(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	fd, err := unix.Dup(int(w.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = w.Close()
+	if err := unix.SetNonblock(fd, false); err != nil {
+		t.Fatal(err)
+	}
+	f := os.NewFile(uintptr(fd), "terminal") // a blocking file to Go, like os.Stdout
+	if err := unix.SetNonblock(fd, true); err != nil {
+		t.Fatal(err)
+	}
+	want := bytes.Repeat([]byte("0123456789"), 50_000) // more than a pipe holds
+	failed := make(chan error, 1)
+	go func() {
+		failed <- newTerminal(f, Options{}).write(want)
+		_ = f.Close()
+	}()
+	got, err := io.ReadAll(r)
+	if err != nil || !bytes.Equal(got, want) {
+		t.Errorf("%d of %d bytes came through (%v)", len(got), len(want), err)
+	}
+	if err := <-failed; err != nil {
+		t.Error(err)
+	}
+	_ = r.Close()
 }
 
 // brokenWriter accepts n bytes, then fails.

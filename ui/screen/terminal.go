@@ -143,13 +143,13 @@ func (s *Screen) WatchSize(ctx context.Context, changed func(w, h int)) {
 	defer signal.Stop(resized)
 	for {
 		if w, h, err := s.Size(); err == nil && w > 0 && h > 0 {
+			s.resized(w, h)
 			changed(w, h)
 		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-resized:
-			s.Repaint() // the terminal may have moved everything about
 		}
 	}
 }
