@@ -41,7 +41,7 @@ func (t *Target) dial(ctx context.Context, readOnly bool) (*guard, error) {
 		if err != nil {
 			return nil, err
 		}
-		return newGuard(c, nil), nil
+		return newGuard(c, func() { _ = c.NetConn().Close() }), nil
 	case viaSSH:
 		return t.dialSSH(ctx, readOnly)
 	default:

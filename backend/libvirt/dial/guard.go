@@ -28,7 +28,7 @@ const (
 // may be called twice, and Cause tells what happened.
 type guard struct {
 	net.Conn
-	release func() // ends what carries the connection (an ssh client); may be nil
+	release func() // ends what carries the connection (an ssh client, a socket under TLS); may be nil
 
 	// Only Read uses these, and it is not called concurrently.
 	left int // bytes of the current packet still to come
@@ -40,7 +40,7 @@ type guard struct {
 	closed bool
 }
 
-// newGuard wraps c; release, which may be nil, runs once after c is closed.
+// newGuard wraps c; release, which may be nil, runs once when c is closed.
 func newGuard(c net.Conn, release func()) *guard { return &guard{Conn: c, release: release} }
 
 // Read is the connection's, with the packets' lengths checked.
@@ -133,12 +133,15 @@ func (g *guard) Close() error {
 	if done {
 		return nil
 	}
-	err := g.Conn.Close()
 	if g.release != nil {
+		// First, because closing a channel or a TLS connection says goodbye,
+		// and a dead peer could hold that back.
 		g.release()
-	}
-	if errors.Is(err, net.ErrClosed) || errors.Is(err, io.EOF) {
+		_ = g.Conn.Close() // what it says of a carrier that is gone means nothing
 		return nil
 	}
-	return err
+	if err := g.Conn.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return nil
 }

@@ -197,3 +197,26 @@ func BenchmarkGuard(b *testing.B) {
 		})
 	}
 }
+
+// slowClose is a connection whose Close waits until what carries it is gone.
+type slowClose struct {
+	fakeConn
+	gone chan struct{}
+}
+
+func (c *slowClose) Close() error { <-c.gone; return io.ErrClosedPipe }
+
+func TestGuardClosesTheCarrierFirst(t *testing.T) {
+	c := &slowClose{gone: make(chan struct{})}
+	g := newGuard(c, func() { close(c.gone) })
+	closed := make(chan error)
+	go func() { closed <- g.Close() }()
+	select {
+	case err := <-closed:
+		if err != nil {
+			t.Errorf("close: %v", err)
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("a peer that is gone holds Close back")
+	}
+}

@@ -3,6 +3,7 @@ package dial
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -33,8 +34,9 @@ func (t *Target) dialSSH(ctx context.Context, readOnly bool) (*guard, error) {
 		_ = client.Close() // the tunnel's error is the one to tell
 		return nil, err
 	}
-	go keepalive(client.Client, h.aliveEvery, h.aliveMisses)
-	return newGuard(conn, func() { _ = client.Close() }), nil
+	g := newGuard(conn, func() { _ = client.Close() })
+	go keepalive(client.Client, h.aliveEvery, h.aliveMisses, func(err error) { _ = g.fail(err) })
+	return g, nil
 }
 
 // applyTo lets the URI's parameters win over the configuration.
@@ -186,9 +188,9 @@ type cleaned struct{ error }
 func (c cleaned) Error() string { return backend.Clean(c.error.Error()) }
 func (c cleaned) Unwrap() error { return c.error }
 
-// keepalive asks the server for a sign of life every so often, and closes the
-// connection when it misses too many. It ends with the connection.
-func keepalive(client *ssh.Client, every time.Duration, misses int) {
+// keepalive asks the server for a sign of life every so often, and calls lost
+// when it misses too many. It ends with the connection.
+func keepalive(client *ssh.Client, every time.Duration, misses int, lost func(error)) {
 	if every <= 0 {
 		return
 	}
@@ -202,7 +204,10 @@ func keepalive(client *ssh.Client, every time.Duration, misses int) {
 			return
 		case <-tick.C:
 		}
-		late := time.AfterFunc(time.Duration(misses)*every, func() { _ = client.Close() })
+		patience := time.Duration(misses) * every
+		late := time.AfterFunc(patience, func() {
+			lost(fmt.Errorf("ssh connection: no sign of life for %v", patience))
+		})
 		_, _, err := client.SendRequest("keepalive@openssh.com", true, nil)
 		late.Stop()
 		if err != nil {

@@ -23,6 +23,7 @@ type keyring struct {
 	signers []ssh.Signer
 	names   []string // of signers, for messages
 	notes   []string
+	locked  string          // the first encrypted key that the agent does not hold
 	seen    map[string]bool // by public key
 	conn    net.Conn        // the agent's, open until the handshake is over
 }
@@ -133,7 +134,8 @@ func (k *keyring) addFile(path string, keys []held, named bool) {
 		}
 		k.add(signer, path)
 	case errors.As(err, &locked):
-		k.note("%s is encrypted and not in the agent (ssh-add %s)", path, path)
+		k.note("%s is encrypted and not in the agent", path)
+		k.locked = orElse(k.locked, path)
 	case errors.Is(err, fs.ErrNotExist) && !named:
 	default:
 		k.note("%s: %v", path, shortPathError(err))
@@ -195,7 +197,11 @@ func (k *keyring) refused(h *hop) error {
 	if h.port != "22" {
 		copyID = "ssh-copy-id -p " + h.port + " " + h.user + "@" + h.alias
 	}
-	return faultf(backend.ErrAuth, "let a key in with: "+copyID+"; berth uses keys and the agent, never passwords", "%s: %s", h, what)
+	hint := "let a key in with: " + copyID + "; berth uses keys and the agent, never passwords"
+	if k.locked != "" {
+		hint = "unlock the key for the agent: ssh-add " + k.locked + ", or " + hint
+	}
+	return faultf(backend.ErrAuth, hint, "%s: %s", h, what)
 }
 
 // shortPathError leaves out the path, which is named already.

@@ -25,7 +25,7 @@ type tlsFiles struct {
 
 // dialTLS connects, checks the server's certificate, shows ours, and waits for
 // the byte by which libvirt says that it accepts it.
-func (t *Target) dialTLS(ctx context.Context) (net.Conn, error) {
+func (t *Target) dialTLS(ctx context.Context) (*tls.Conn, error) {
 	config, err := t.tlsConfig()
 	if err != nil {
 		return nil, err

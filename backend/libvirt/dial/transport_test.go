@@ -227,9 +227,16 @@ func TestKeepaliveClosesADeadConnection(t *testing.T) {
 	channels, requests := make(chan ssh.NewChannel), make(chan *ssh.Request)
 	defer close(channels)
 	defer close(requests)
-	go keepalive(ssh.NewClient(conn, channels, requests), 10*time.Millisecond, 2)
+	lost := make(chan error, 1)
+	go keepalive(ssh.NewClient(conn, channels, requests), 10*time.Millisecond, 2, func(err error) {
+		lost <- err
+		conn.Close()
+	})
 	select {
-	case <-conn.closed:
+	case err := <-lost:
+		if !strings.Contains(err.Error(), "20ms") {
+			t.Errorf("lost for %v, want 20 ms without a sign", err)
+		}
 	case <-time.After(5 * time.Second):
 		t.Error("a server that does not answer was not given up")
 	}
