@@ -68,7 +68,7 @@ func bootTime() (time.Time, error) {
 	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &up); err != nil {
 		return time.Time{}, fmt.Errorf("time since boot: %w", err)
 	}
-	return time.Now().Add(-time.Duration(up.Nano())), nil
+	return time.Now().Round(0).Add(-time.Duration(up.Nano())), nil // the wall clock alone
 }
 
 // Read reads the process's figures now.
