@@ -97,10 +97,8 @@ func (c Color) degrade(p Profile) Color {
 		return c
 	case p == ANSI256 && kind == kindRGB:
 		return indexed(uint8(ansi.Convert256(c.rgba())))
-	case p == ANSI16 && kind == kindRGB:
-		return nearestBasic(c)
 	case p == ANSI16:
-		return kindBasic | Color(ansi.Convert16(ansi.IndexedColor(c&0xff)))
+		return nearestBasic(c)
 	}
 	return c
 }

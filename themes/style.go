@@ -119,8 +119,8 @@ func (s Style) AppendOpen(b []byte) []byte {
 	return b
 }
 
-// degrade is s as profile p can show it.
-func (s Style) degrade(p Profile) Style {
+// For is s as a terminal with profile p can show it.
+func (s Style) For(p Profile) Style {
 	s.Fg, s.Bg = s.Fg.degrade(p), s.Bg.degrade(p)
 	return s
 }

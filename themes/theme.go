@@ -40,9 +40,9 @@ func (t *Theme) Styles(p Profile) *Styles {
 	if p == NoColor {
 		from = mono()
 	}
-	s := &Styles{Theme: t.Name, Dark: t.Dark, Base: from.base.degrade(p)}
+	s := &Styles{Theme: t.Name, Dark: t.Dark, Base: from.base.For(p)}
 	for r, st := range from.roles {
-		s.byRole[r] = legible(st.degrade(p), s.Base)
+		s.byRole[r] = legible(st.For(p), s.Base)
 	}
 	return s
 }
@@ -64,5 +64,5 @@ func legible(s, base Style) Style {
 // words in any order, "bold red", "white on blue".
 func ParseStyle(spec string, p Profile) (Style, error) {
 	s, err := parseLook(spec)
-	return s.degrade(p), err
+	return s.For(p), err
 }

@@ -91,6 +91,7 @@ func randomSequence(t *testing.T, seed uint64, base themes.Style, bce bool) erro
 	r := rand.New(rand.NewPCG(seed, 1))
 	w, h := 1+r.IntN(60), 1+r.IntN(20)
 	c := &canvas{bce: bce}
+	c.profile = themes.TrueColor
 	c.base = base
 	e := newEmulator(t, w, h, bce)
 	ref := cellbuf.Style{}
@@ -142,6 +143,7 @@ func listFrame(tick, top int) string {
 // The renderer of Bubble Tea v1 writes 14.8 kB for such a frame.
 func TestFewBytesForFewChanges(t *testing.T) {
 	c := &canvas{bce: true}
+	c.profile = themes.TrueColor
 	c.draw(listFrame(0, 0), 200, 50)
 	worst := 0
 	for tick := 1; tick < 10; tick++ {
@@ -155,6 +157,7 @@ func TestFewBytesForFewChanges(t *testing.T) {
 
 func TestFewBytesForScrolling(t *testing.T) {
 	c := &canvas{bce: true}
+	c.profile = themes.TrueColor
 	e := newEmulator(t, 200, 50, true)
 	_, _ = e.Write(c.draw(listFrame(0, 0), 200, 50))
 	for _, top := range []int{1, 2, 5, 4, 0} {
@@ -206,8 +209,27 @@ func TestASCIIOnly(t *testing.T) {
 	}
 }
 
+// Whoever asks for fewer colours gets no others, whatever frames hold.
+func TestColoursAreLimited(t *testing.T) {
+	frame := "\x1b[1;38;2;240;10;10;48;5;200mx\x1b[0;32my"
+	for p, want := range map[themes.Profile]string{
+		themes.NoColor:   "\x1b[1mx\x1b[my",
+		themes.ANSI16:    "\x1b[1;91;105mx\x1b[;32my\x1b[m",
+		themes.ANSI256:   "\x1b[1;38;5;196;48;5;200mx\x1b[;32my\x1b[m",
+		themes.TrueColor: "\x1b[1;38;2;240;10;10;48;5;200mx\x1b[;32my\x1b[m",
+	} {
+		c := &canvas{}
+		c.profile = p
+		c.draw("", 9, 1)
+		if got := string(c.draw(frame, 9, 1)); got != want {
+			t.Errorf("%s: got %q, want %q", p, got, want)
+		}
+	}
+}
+
 func BenchmarkDrawUnchanged(b *testing.B) {
 	c := &canvas{bce: true}
+	c.profile = themes.TrueColor
 	frame := listFrame(0, 0)
 	c.draw(frame, 200, 50)
 	same := strings.Clone(frame)
@@ -219,6 +241,7 @@ func BenchmarkDrawUnchanged(b *testing.B) {
 
 func BenchmarkDrawFigures(b *testing.B) {
 	c := &canvas{bce: true}
+	c.profile = themes.TrueColor
 	frames := []string{listFrame(0, 0), listFrame(1, 0), listFrame(2, 0)}
 	b.ReportAllocs()
 	i := 0
@@ -230,6 +253,7 @@ func BenchmarkDrawFigures(b *testing.B) {
 
 func BenchmarkDrawScroll(b *testing.B) {
 	c := &canvas{bce: true}
+	c.profile = themes.TrueColor
 	frames := []string{listFrame(0, 0), listFrame(0, 1)}
 	b.ReportAllocs()
 	i := 0
@@ -241,6 +265,7 @@ func BenchmarkDrawScroll(b *testing.B) {
 
 func BenchmarkDrawAll(b *testing.B) {
 	c := &canvas{bce: true}
+	c.profile = themes.TrueColor
 	frame := listFrame(0, 0)
 	b.ReportAllocs()
 	for b.Loop() {

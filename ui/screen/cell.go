@@ -54,6 +54,7 @@ func (c *clusters) append(b []byte, x cell) []byte {
 // parser turns lines of a frame into cells.
 type parser struct {
 	base     themes.Style
+	profile  themes.Profile
 	ascii    bool // show nothing but ASCII
 	clusters clusters
 	pen      themes.Style // as the frame's sequences have it, without base
@@ -114,6 +115,7 @@ func (p *parser) line(row []cell, s string) {
 // setPen changes what the following cells look like.
 func (p *parser) setPen(s themes.Style) {
 	p.pen = s
+	s = s.For(p.profile)
 	p.full = s
 	if p.base != (themes.Style{}) {
 		if s.Fg == 0 {

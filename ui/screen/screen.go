@@ -20,7 +20,8 @@ type Options struct {
 	AltScreen bool
 	// Mouse reports clicks, drags and the wheel from the start.
 	Mouse bool
-	// Profile is informative; frames come in the colours they are to have.
+	// Profile is how many colours may be written; frames that have more are
+	// degraded. The zero Profile is themes.NoColor.
 	Profile themes.Profile
 	// ASCII shows nothing but ASCII, whatever frames hold, on terminals or in
 	// locales that would show rubbish; themes.Glyphs.ASCII says when.
@@ -83,7 +84,7 @@ func New(out io.Writer, o Options) *Screen {
 		o.MinInterval = DefaultInterval
 	}
 	s := &Screen{opts: o, tty: newTerminal(out, o), mouse: o.Mouse, wake: make(chan struct{}, 1), lost: make(chan struct{})}
-	s.canvas.bce, s.canvas.ascii = hasBCE(o.Term), o.ASCII
+	s.canvas.bce, s.canvas.ascii, s.canvas.profile = hasBCE(o.Term), o.ASCII, o.Profile
 	s.idle = make(chan struct{})
 	close(s.idle)
 	return s

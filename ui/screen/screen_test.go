@@ -58,7 +58,7 @@ func (w *lockedWriter) written() string {
 func newTestScreen(t *testing.T, w, h int) (*Screen, *lockedWriter) {
 	t.Helper()
 	out := &lockedWriter{to: newEmulator(t, w, h, true), t: t}
-	s := New(out, Options{AltScreen: true, Mouse: true, Term: "xterm-256color", MinInterval: time.Millisecond})
+	s := New(out, Options{AltScreen: true, Mouse: true, Term: "xterm-256color", Profile: themes.TrueColor, MinInterval: time.Millisecond})
 	if err := s.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -67,7 +67,7 @@ func (s *Screen) take() (work, bool) {
 		return work{}, false
 	}
 	if s.rebase {
-		s.canvas.base, s.rebase, s.redraw = s.base, false, true
+		s.canvas.base, s.rebase, s.redraw = s.base.For(s.opts.Profile), false, true
 	}
 	if s.redraw {
 		s.canvas.forget()
