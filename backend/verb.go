@@ -183,9 +183,17 @@ func transient(vm *VM) error {
 	return stateError("%s is transient: it has no stored definition", vm.Name)
 }
 
-type errState string
+// errState is put into words only when somebody reads it: lists ask Check for
+// thousands of domains and show one answer.
+type errState struct {
+	format string
+	args   []any
+}
 
-func stateError(format string, args ...any) error { return errState(fmt.Sprintf(format, args...)) }
+func stateError(format string, args ...any) error { return &errState{format, args} }
 
-func (e errState) Error() string        { return string(e) }
-func (e errState) Is(target error) bool { return target == ErrState }
+// Error is the reason in words.
+func (e *errState) Error() string { return fmt.Sprintf(e.format, e.args...) }
+
+// Is makes errors.Is(err, ErrState) true.
+func (e *errState) Is(target error) bool { return target == ErrState }

@@ -152,6 +152,7 @@ func programActions() []Action {
 		{ID: "retry", Keys: []string{"r"}, Label: "Retry", Help: "Try the connections again", Group: GroupProgram, On: []ScreenID{ScreenConnect}, Hint: 1, Run: (*App).retry},
 		{ID: "demo", Keys: []string{"d"}, Label: "Demo", Help: "Try berth on a simulated fleet", Group: GroupProgram, On: []ScreenID{ScreenConnect}, Hint: 2, Run: (*App).startDemo},
 		{ID: "connect", Keys: []string{"c"}, Label: "Connect to…", Help: "Connect to another URI", Group: GroupProgram, On: []ScreenID{ScreenConnect, ScreenHosts}, Hint: 3, Run: (*App).askURI},
+		{ID: "background", Keys: []string{"ctrl+z"}, Label: "Background", Help: "Give the terminal back to the shell; fg returns", Group: GroupProgram, Run: (*App).background},
 		{ID: "back", Keys: []string{"q"}, Label: "Back", Help: "Back; on the list of VMs, quit", Group: GroupProgram, Hint: 16, Run: (*App).back},
 		{ID: "quit", Keys: []string{"ctrl+c"}, Label: "Quit", Help: "Quit at once; what the hosts have accepted goes on", Group: GroupProgram, Run: (*App).Quit},
 	}

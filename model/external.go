@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os/exec"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/aymanbagabas/go-osc52/v2"
@@ -97,9 +98,6 @@ func (a *App) sshDisabled() string {
 		return fmt.Sprintf("%s is %s", r.Name, r.State)
 	case guestAddress(r) == "":
 		return r.Name + " has no address that is known"
-	}
-	if _, err := exec.LookPath("ssh"); err != nil {
-		return "no ssh client is installed here"
 	}
 	return ""
 }
@@ -271,3 +269,24 @@ func (a *App) save() tea.Cmd {
 		})
 	}
 }
+
+// background stops berth as ^Z stops any program; the shell's fg lets it go on.
+func (a *App) background() tea.Cmd {
+	return a.term.Exec(stopSelf{}, func(err error) tea.Msg {
+		return result(func(a *App) tea.Cmd {
+			if err != nil {
+				return a.Warn(fmt.Sprintf("berth could not be stopped: %v", err))
+			}
+			return a.Fleet.PollNow()
+		})
+	})
+}
+
+// stopSelf is a command that stops berth's whole process group, as the
+// terminal itself would have done in another mode.
+type stopSelf struct{}
+
+func (stopSelf) Run() error          { return syscall.Kill(0, syscall.SIGTSTP) }
+func (stopSelf) SetStdin(io.Reader)  {}
+func (stopSelf) SetStdout(io.Writer) {}
+func (stopSelf) SetStderr(io.Writer) {}

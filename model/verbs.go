@@ -10,18 +10,25 @@ import (
 	"berth/backend"
 )
 
-// refused says why a verb makes no sense on a row now, or "".
-func (a *App) refused(v backend.Verb, r *Row) string {
+var errReadOnly = errors.New("read-only: start berth with --write")
+
+// refuse says why a verb makes no sense on a row now, or nil.
+func (a *App) refuse(v backend.Verb, r *Row) error {
 	s := a.Fleet.HostState(r.Host)
 	switch {
 	case a.opt.ReadOnly || s == nil || s.Host.ReadOnly():
-		return "read-only: start berth with --write"
+		return errReadOnly
 	case r.HostDown:
-		return "host " + r.Host + " does not answer"
+		return errors.New("host " + r.Host + " does not answer")
 	case r.Pending != "":
-		return fmt.Sprintf("%s is still %s", r.Name, r.Pending.Info().Doing)
+		return fmt.Errorf("%s is still %s", r.Name, r.Pending.Info().Doing)
 	}
-	if err := v.Check(&r.VM); err != nil {
+	return v.Check(&r.VM)
+}
+
+// refused is refuse in words, or "".
+func (a *App) refused(v backend.Verb, r *Row) string {
+	if err := a.refuse(v, r); err != nil {
 		return err.Error()
 	}
 	return ""
@@ -43,16 +50,23 @@ func (a *App) able(v backend.Verb, rows []*Row) (can []*Row, why []string) {
 // verbDisabled says why a verb can be done on none of the targets.
 func (a *App) verbDisabled(v backend.Verb) string {
 	rows := a.targets()
-	can, why := a.able(v, rows)
-	switch {
-	case len(rows) == 0:
+	if len(rows) == 0 {
 		return "no VM is selected"
-	case len(can) > 0:
-		return ""
-	case len(rows) > 1:
-		return fmt.Sprintf("none of the %d marked VMs can: %s", len(rows), why[0])
 	}
-	return why[0]
+	var first error
+	for _, r := range rows {
+		err := a.refuse(v, r)
+		if err == nil {
+			return ""
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	if len(rows) > 1 {
+		return fmt.Sprintf("none of the %d marked VMs can: %v", len(rows), first)
+	}
+	return first.Error()
 }
 
 func (a *App) verbDisabledOn(v backend.Verb, r *Row) string {

@@ -27,8 +27,10 @@ type VMs struct {
 	top     int // first visible row on the screen
 	page    int // rows the screen has room for
 
-	marks  map[backend.Key]bool
-	anchor backend.Key // where a range of marks begins
+	marks   map[backend.Key]bool
+	anchor  backend.Key // where a range of marks begins
+	targets []*Row      // the marked rows, shown ones first; nil when not worked out
+	hidden  int         // how many of them the filter hides
 
 	// chosen is whether a person has selected a VM. Until then the first row is
 	// selected, whichever VM that is, while the hosts answer one after another.
@@ -77,6 +79,7 @@ func (v *VMs) find(k backend.Key) int {
 }
 
 func (v *VMs) forgetMarks() {
+	v.targets = nil
 	for k := range v.marks {
 		if v.fleet.Row(k) == nil {
 			delete(v.marks, k)
@@ -205,7 +208,7 @@ func (v *VMs) Mark() {
 	} else {
 		v.marks[k] = true
 	}
-	v.anchor = k
+	v.anchor, v.targets = k, nil
 	v.Move(1)
 }
 
@@ -223,11 +226,12 @@ func (v *VMs) MarkRange() {
 	for i := min(from, v.index); i <= max(from, v.index); i++ {
 		v.marks[v.visible[i].Key()] = true
 	}
-	v.anchor = v.cursor
+	v.anchor, v.targets = v.cursor, nil
 }
 
 // MarkAll marks every VM shown.
 func (v *VMs) MarkAll() {
+	v.targets = nil
 	for _, r := range v.visible {
 		v.marks[r.Key()] = true
 	}
@@ -235,6 +239,7 @@ func (v *VMs) MarkAll() {
 
 // InvertMarks marks every VM shown that is not marked, and unmarks the others.
 func (v *VMs) InvertMarks() {
+	v.targets = nil
 	for _, r := range v.visible {
 		k := r.Key()
 		if v.marks[k] {
@@ -246,7 +251,10 @@ func (v *VMs) InvertMarks() {
 }
 
 // ClearMarks removes all marks.
-func (v *VMs) ClearMarks() { clear(v.marks) }
+func (v *VMs) ClearMarks() {
+	v.targets = nil
+	clear(v.marks)
+}
 
 // Marked reports whether a VM is marked.
 func (v *VMs) Marked(k backend.Key) bool { return v.marks[k] }
@@ -256,17 +264,13 @@ func (v *VMs) Marks() (all, hidden int) {
 	if len(v.marks) == 0 {
 		return 0, 0
 	}
-	shown := 0
-	for _, r := range v.visible {
-		if v.marks[r.Key()] {
-			shown++
-		}
-	}
-	return len(v.marks), len(v.marks) - shown
+	v.Targets()
+	return len(v.marks), v.hidden
 }
 
 // Targets are the VMs an action is meant for: the marked ones, in the list's
-// order with hidden ones last, or else the selected one.
+// order with hidden ones last, or else the selected one. Footers ask for them
+// on every frame, so they are worked out once a change.
 func (v *VMs) Targets() []*Row {
 	if len(v.marks) == 0 {
 		if r := v.Selected(); r != nil {
@@ -274,21 +278,28 @@ func (v *VMs) Targets() []*Row {
 		}
 		return nil
 	}
-	var out, hidden []*Row
-	shown := map[backend.Key]bool{}
+	if v.targets == nil {
+		v.targets, v.hidden = v.markedRows()
+	}
+	return v.targets
+}
+
+func (v *VMs) markedRows() (rows []*Row, hidden int) {
+	shown := make(map[backend.Key]bool, len(v.marks))
 	for _, r := range v.visible {
 		if k := r.Key(); v.marks[k] {
-			out = append(out, r)
+			rows = append(rows, r)
 			shown[k] = true
 		}
 	}
+	var rest []*Row
 	for k := range v.marks {
 		if r := v.fleet.Row(k); r != nil && !shown[k] {
-			hidden = append(hidden, r)
+			rest = append(rest, r)
 		}
 	}
-	SortRows(hidden, "name", false)
-	return append(out, hidden...)
+	SortRows(rest, "name", false)
+	return append(rows, rest...), len(rest)
 }
 
 // dear are the columns whose figures are asked only for the VMs on screen.

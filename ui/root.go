@@ -40,7 +40,7 @@ type Root struct {
 
 	styles *themes.Styles
 	theme  string                    // the one that styles was made from
-	frames map[string]*themes.Styles // styles of hosts with a theme of their own
+	loaded map[string]*themes.Styles // every theme that has been read
 
 	w, h   int
 	detail []string // the lines of the detail's tab, worked out in Update
@@ -55,14 +55,14 @@ type clockTick struct{}
 
 // NewRoot makes the program over app, drawn to out.
 func NewRoot(app *model.App, out Output, look Look) *Root {
-	r := &Root{app: app, out: out, look: look, frames: map[string]*themes.Styles{}, w: app.Width, h: app.Height}
-	r.useTheme()
+	r := &Root{app: app, out: out, look: look, loaded: map[string]*themes.Styles{}, w: app.Width, h: app.Height}
+	r.firstThemes()
 	r.layout()
 	return r
 }
 
 // Init implements tea.Model.
-func (r *Root) Init() tea.Cmd { return tea.Batch(r.app.Init(), clock()) }
+func (r *Root) Init() tea.Cmd { return tea.Batch(r.app.Init(), clock(), readThemes(r.look)) }
 
 func clock() tea.Cmd { return tea.Tick(time.Second, func(time.Time) tea.Msg { return clockTick{} }) }
 
@@ -78,6 +78,8 @@ func (r *Root) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		cmd = r.mouse(m)
 	case clockTick:
 		cmd = clock()
+	case themesMsg:
+		cmd = r.onThemes(m)
 	default:
 		cmd = r.app.Update(msg)
 		r.quiet = model.Quiet(msg)
@@ -97,53 +99,6 @@ func (r *Root) View() string {
 		r.out.Show(r.frame, r.w, r.h)
 	}
 	return ""
-}
-
-// useTheme makes the styles anew when another theme was chosen. A theme that
-// cannot be read leaves the last one in force; the model has been told why
-// when it was chosen.
-func (r *Root) useTheme() {
-	name := r.app.ThemeOf()
-	if r.styles != nil && name == r.theme {
-		return
-	}
-	t, err := r.look.Themes.Load(name)
-	if err != nil {
-		r.app.Warn(err.Error())
-		if r.styles != nil {
-			r.theme = name
-			return
-		}
-		if t, err = r.look.Themes.Load(themes.Default); err != nil {
-			panic(err) // berth's own default theme is broken: its test says so first
-		}
-	}
-	r.theme, r.styles = name, t.Styles(r.look.Profile)
-	r.out.SetBase(r.styles.Base)
-	r.table.StyleFrom(r.styles, &r.look.Glyphs)
-}
-
-// hostFrame is the look of the lines that frame the screen: a host with a
-// theme of its own lends its frame, so that production can be red.
-func (r *Root) hostFrame() (themes.Style, bool) {
-	host := ""
-	if row := r.selected(); row != nil {
-		host = row.Host
-	}
-	name := r.app.HostTheme(host)
-	if name == "" {
-		return themes.Style{}, false
-	}
-	s := r.frames[name]
-	if s == nil {
-		t, err := r.look.Themes.Load(name)
-		if err != nil {
-			return themes.Style{}, false // the config was checked when it was read
-		}
-		s = t.Styles(r.look.Profile)
-		r.frames[name] = s
-	}
-	return s.Get(themes.RoleFrame), true
 }
 
 func (r *Root) selected() *model.Row {
