@@ -25,7 +25,7 @@ func (h *Host) Crowd(ctx context.Context, g Guest, n, running int) error {
 	var script strings.Builder
 	name := g.Name
 	for i := 1; i <= n; i++ {
-		g.Name, g.UUID = fmt.Sprintf("%s-%03d", name, i), ""
+		g.Name, g.UUID = fmt.Sprintf("%s-%03d", name, i), newUUID()
 		if g.DiskMiB > 0 {
 			if err := h.makeDisk(ctx, g); err != nil {
 				return err

@@ -19,7 +19,7 @@ import (
 // Guest describes a domain of the lab.
 type Guest struct {
 	Name        string
-	UUID        string // random when empty
+	UUID        string // Define chooses one when empty
 	Title       string
 	Description string
 	MiB         int // 128 for an OS, else 64, when zero
@@ -42,9 +42,10 @@ type Guest struct {
 //go:embed guest.xml.tmpl
 var guestXML string
 
-var guestTemplate = template.Must(template.New("guest").Funcs(template.FuncMap{"x": escape}).Parse(guestXML))
+var guestTemplate = template.Must(template.New("guest").Funcs(template.FuncMap{"x": Escape}).Parse(guestXML))
 
-func escape(s string) string {
+// Escape makes text safe inside an XML element.
+func Escape(s string) string {
 	var b strings.Builder
 	xml.EscapeText(&b, []byte(s)) //nolint:errcheck // a Builder does not fail
 	return b.String()
@@ -63,9 +64,6 @@ func (h *Host) XML(g Guest) (string, error) {
 	}
 	if g.VCPUs == 0 {
 		g.VCPUs = 1
-	}
-	if g.UUID == "" {
-		g.UUID = newUUID()
 	}
 	g.Dir, g.Log = h.lab.Image, "/var/log/libvirt/serial/"+g.Name+".log"
 	var b bytes.Buffer

@@ -1,0 +1,102 @@
+package libvirt_test
+
+import (
+	"context"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"berth/backend"
+	"berth/backend/backendtest"
+	"berth/backend/backendtest/lab"
+	"berth/backend/host"
+	"berth/backend/libvirt"
+)
+
+func TestMain(m *testing.M) { os.Exit(lab.Main(m)) }
+
+// open makes a Host on one of the lab's; the test closes it.
+func open(t testing.TB, uri string, readOnly bool) *libvirt.Host {
+	t.Helper()
+	h, err := libvirt.New(libvirt.Options{Name: "hv1", URI: uri, ReadOnly: readOnly, Local: host.New().Sample})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// TestLabConformanceQEMU is the suite on real guests: each case that starts
+// one waits for a whole Linux to boot under software emulation where it needs
+// the guest to obey.
+func TestLabConformanceQEMU(t *testing.T) {
+	l := lab.Shared(t)
+	hv := l.Host(1)
+	definition := func(name, title, description string) string {
+		text, err := hv.XML(lab.Guest{Name: name, Title: title, Description: description, OS: true, VGA: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+	backendtest.Run(t, backendtest.Fixture{
+		Open:         func(t testing.TB) backend.Host { return open(t, hv.URI("unix"), false) },
+		OpenReadOnly: func(t testing.TB) backend.Host { return open(t, hv.URI("unix"), true) },
+		XML:          definition,
+		Transient: func(t testing.TB, h backend.Host) backend.UUID {
+			return transient(t, l, lab.Guest{Name: "transient"})
+		},
+		GuestObeys: true,
+		HasAgent:   true,
+		Console:    &backendtest.Talk{Prompt: "login: ", Type: "root\r", Reply: "Password: "},
+		Within:     time.Minute,
+	})
+}
+
+// transient starts a guest that has no stored definition.
+func transient(t testing.TB, l lab.T, g lab.Guest) backend.UUID {
+	t.Helper()
+	text, err := l.Host(1).XML(g)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := l.Host(1).Dir + "/" + g.Name + ".xml"
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	l.Virsh(1, "create", file)
+	id, err := backend.ParseUUID(strings.TrimSpace(l.Virsh(1, "domuuid", g.Name)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := l.Host(1).Forget(context.Background(), id.String()); err != nil {
+			t.Error(err)
+		}
+	})
+	return id
+}
+
+// TestLabConformanceTestDriver is the suite on libvirt's mock driver, over a
+// real libvirtd's socket.
+func TestLabConformanceTestDriver(t *testing.T) {
+	l := lab.Shared(t)
+	uri := l.Host(1).URI("test")
+	noAgent := "the mock driver has no agents"
+	backendtest.Run(t, backendtest.Fixture{
+		Open:         func(t testing.TB) backend.Host { return open(t, uri, false) },
+		OpenReadOnly: func(t testing.TB) backend.Host { return open(t, uri, true) },
+		XML: func(name, title, description string) string {
+			var about string
+			if title != "" { // the schema wants none rather than an empty one
+				about = "<title>" + lab.Escape(title) + "</title><description>" + lab.Escape(description) + "</description>"
+			}
+			return "<domain type='test'><name>" + lab.Escape(name) + "</name>" + about + "<memory unit='MiB'>64</memory><vcpu>1</vcpu><os><type>hvm</type></os></domain>"
+		},
+		GuestObeys:   true,
+		Lacks:        map[backend.Verb]string{backend.VerbShutdownAgent: noAgent},
+		NoLog:        "the mock driver runs no QEMU",
+		NoCounters:   "the mock driver's domains use no CPU",
+		NoScreenshot: "",
+	})
+}
