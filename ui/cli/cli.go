@@ -74,7 +74,7 @@ type Program struct {
 func (p Program) Run(ctx context.Context) int {
 	a := &app{Program: p}
 	root := a.rootCommand()
-	root.SetArgs(p.Args)
+	root.SetArgs(append([]string{}, p.Args...)) // not nil: cobra would take os.Args
 	root.SetIn(p.Stdin)
 	root.SetOut(p.Stdout)
 	root.SetErr(p.Stderr)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"berth/backend"
@@ -76,7 +77,10 @@ func (a *app) chosen() []config.Connection {
 	}
 	var out []config.Connection
 	for _, uri := range uris {
-		out = append(out, config.Connection{URI: uri})
+		c := config.Connection{URI: uri}
+		if !slices.Contains(out, c) { // twice would be every VM twice
+			out = append(out, c)
+		}
 	}
 	return out
 }

@@ -7,11 +7,8 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
-	"strings"
 	"time"
 
-	"github.com/charmbracelet/x/ansi"
 	"github.com/charmbracelet/x/term"
 
 	"berth/backend"
@@ -30,7 +27,7 @@ func (a *app) print(p listPlan, rows []*model.Row, now time.Time) error {
 	case "name":
 		err = printNames(out, rows)
 	default:
-		err = printTable(out, p.fitting(a.width()), rows, now)
+		err = a.printTable(out, p, rows, now)
 	}
 	if err != nil {
 		return err
@@ -83,79 +80,6 @@ func (a *app) width() int {
 		return 0 // as wide as it comes
 	}
 	return w
-}
-
-// fitting drops columns by priority until the rest fits width; 0 and chosen
-// columns keep them all.
-func (p listPlan) fitting(width int) []model.Column {
-	cols := slices.Clone(p.columns)
-	if width <= 0 || p.chosen {
-		return cols
-	}
-	for {
-		total, worst := 0, 0
-		for i, c := range cols {
-			total += max(c.Min, min(c.Max, 16)) + columnGap
-			if c.Priority >= cols[worst].Priority {
-				worst = i
-			}
-		}
-		if total-columnGap <= width || cols[worst].Priority == 0 {
-			return cols
-		}
-		cols = slices.Delete(cols, worst, worst+1)
-	}
-}
-
-// columnGap is the number of blanks between two columns.
-const columnGap = 2
-
-// printTable writes aligned columns; nothing is cut, so that scripts that read
-// tables see whole names.
-func printTable(w io.Writer, cols []model.Column, rows []*model.Row, now time.Time) error {
-	lines := make([][]string, 1, len(rows)+1)
-	widths := make([]int, len(cols))
-	for i, c := range cols {
-		lines[0] = append(lines[0], c.Title)
-		widths[i] = ansi.StringWidth(c.Title)
-	}
-	for _, r := range rows {
-		line := make([]string, len(cols))
-		for i, c := range cols {
-			line[i] = c.Text(r, now)
-			if line[i] == "" {
-				line[i] = model.Unknown
-			}
-			widths[i] = max(widths[i], ansi.StringWidth(line[i]))
-		}
-		lines = append(lines, line)
-	}
-	for _, line := range lines {
-		if _, err := io.WriteString(w, alignedLine(cols, widths, line)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func alignedLine(cols []model.Column, widths []int, cells []string) string {
-	var b strings.Builder
-	for i, cell := range cells {
-		if i > 0 {
-			b.WriteString(strings.Repeat(" ", columnGap))
-		}
-		pad := strings.Repeat(" ", widths[i]-ansi.StringWidth(cell))
-		switch {
-		case cols[i].Right:
-			b.WriteString(pad + cell)
-		case i == len(cells)-1:
-			b.WriteString(cell)
-		default:
-			b.WriteString(cell + pad)
-		}
-	}
-	b.WriteByte('\n')
-	return b.String()
 }
 
 // columnKeys says which of a record's keys hold a column's raw values, where
