@@ -162,9 +162,10 @@ func (v *vm) begin0(p power, round int, c *chance) {
 	if round > 0 && p != powerOff && c.happens(0.12) {
 		p = powerOff
 	}
-	if p == powerOff || v.host.crowded(v.stored.vcpus) {
+	if p == powerOff || v.host.vcpusOn+v.stored.vcpus > mostVCPUs {
 		return
 	}
+	v.host.vcpusOn += v.stored.vcpus
 	f := v.fleet()
 	since := -seconds(c.between(1, 40*24) * 3600)
 	v.startProcess(v.stored)
@@ -192,15 +193,8 @@ func (v *vm) begin0(p power, round int, c *chance) {
 	}
 }
 
-// crowded reports whether a host runs all it reasonably can.
-func (h *host) crowded(vcpus int) bool {
-	for _, v := range h.vms {
-		if v.row.State.Active() {
-			vcpus += v.live.vcpus
-		}
-	}
-	return vcpus > 5*hostCPUs[len(hostCPUs)-1]
-}
+// mostVCPUs is how many virtual CPUs a host runs at most when the story begins.
+const mostVCPUs = 2560
 
 // backfill gives a machine the counters of its life before the story, as if
 // it had always worked as it does now.

@@ -59,6 +59,7 @@ func (d *definition) same(o *definition) bool {
 // applyDefinition shows the definition in force in the machine's row.
 func (v *vm) applyDefinition() {
 	d, r := v.def(), &v.row
+	r.FactsAt = v.fleet().shown(v.fleet().now)
 	r.Name = backend.Clean(d.name)
 	if v.stored != nil {
 		r.Name = backend.Clean(v.stored.name)

@@ -31,11 +31,12 @@ type host struct {
 	network   string // "10.20.1."; its guests' addresses
 	bootAt    storyTime
 
-	vms    []*vm // in the order in which they came
-	byUUID map[backend.UUID]*vm
-	sorted []*vm // by name; nil when it must be made again
-	nextID int32
-	taps   int
+	vms     []*vm // in the order in which they came
+	byUUID  map[backend.UUID]*vm
+	sorted  []*vm // by name; nil when it must be made again
+	nextID  int32
+	vcpusOn int // of the machines that ran when the story began
+	taps    int
 
 	cores      []core
 	segment    storyTime

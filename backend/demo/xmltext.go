@@ -61,26 +61,45 @@ func withUUID(text string, id backend.UUID) string {
 	return text[:end] + "\n  <uuid>" + id.String() + "</uuid>" + text[end:]
 }
 
-var (
-	domainTag = regexp.MustCompile(`<domain\b[^>]*>`)
-	idAttr    = regexp.MustCompile(`\s+id=('[^']*'|"[^"]*")`)
-)
+// attribute is one attribute in a start tag, with the blanks before it.
+var attribute = regexp.MustCompile(`\s+([^\s=]+)\s*=\s*('[^']*'|"[^"]*")`)
+
+// rootTag finds the domain's own start tag; ok is false when there is none.
+func rootTag(text string) (from, to int, ok bool) {
+	dec := xml.NewDecoder(strings.NewReader(text))
+	for {
+		before := int(dec.InputOffset())
+		tok, err := dec.Token()
+		if err != nil {
+			return 0, 0, false
+		}
+		if _, start := tok.(xml.StartElement); start {
+			return before, int(dec.InputOffset()), true
+		}
+	}
+}
 
 // withoutID drops the number of a running domain, which no stored definition
 // has.
 func withoutID(text string) string {
-	at := domainTag.FindStringIndex(text)
-	if at == nil {
+	from, to, ok := rootTag(text)
+	if !ok {
 		return text
 	}
-	return text[:at[0]] + idAttr.ReplaceAllString(text[at[0]:at[1]], "") + text[at[1]:]
+	tag := attribute.ReplaceAllStringFunc(text[from:to], func(a string) string {
+		if attribute.FindStringSubmatch(a)[1] == "id" {
+			return ""
+		}
+		return a
+	})
+	return text[:from] + tag + text[to:]
 }
 
 // withID adds it to a live one.
 func withID(text string, live *vm) string {
-	at := domainTag.FindStringIndex(text)
-	if at == nil || live == nil {
+	_, to, ok := rootTag(text)
+	if !ok || live == nil {
 		return text
 	}
-	return text[:at[1]-1] + fmt.Sprintf(" id='%d'>", live.row.ID) + text[at[1]:]
+	return text[:to-1] + fmt.Sprintf(" id='%d'>", live.row.ID) + text[to:]
 }
