@@ -31,11 +31,12 @@ func faultf(kind error, hint, format string, args ...any) error {
 func (t *Target) explain(ctx context.Context, err error) error {
 	op := &backend.OpError{Op: "connect", Target: t.String()}
 	var f *fault
+	known := errors.As(err, &f)
 	switch {
-	case errors.As(err, &f):
-		op.Err, op.Hint = fmt.Errorf("%w: %w", f.kind, err), f.hint
 	case errors.Is(ctx.Err(), context.Canceled):
 		op.Err = context.Canceled
+	case known && !(f.kind == backend.ErrUnreachable && isTimeout(err)):
+		op.Err, op.Hint = fmt.Errorf("%w: %w", f.kind, err), f.hint
 	case isTimeout(err) || ctx.Err() != nil:
 		op.Err, op.Hint = fmt.Errorf("%w: %w", backend.ErrTimeout, err), t.timeoutHint()
 	default:
