@@ -162,6 +162,17 @@ func TestRun(t *testing.T) {
 	at = out.await(t, at, altOn)
 	at = out.await(t, at, "size 44x9") // all of it again
 	at = out.await(t, at, "/does/not")
+	if err := unix.IoctlSetTermios(int(slave.Fd()), unix.TCSETS, &before); err != nil { // as a shell does
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(os.Getpid(), syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	at = out.await(t, at, altOn)
+	at = out.await(t, at, "/does/not/exist") // the end of a whole frame
+	if m := modes(t, slave); m.Lflag&unix.ICANON != 0 {
+		t.Error("not in raw mode after SIGCONT")
+	}
 	press("y")
 	at = out.await(t, at, "y")
 	press("q")

@@ -242,7 +242,22 @@ func (s *Screen) Resume() {
 	if s.suspends--; s.suspends > 0 || !s.running {
 		return
 	}
-	if err := s.tty.raw(); err != nil {
+	s.takeOver(s.tty.raw)
+}
+
+// retake takes the terminal back from a shell that had it while the program
+// was stopped.
+func (s *Screen) retake() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.running && s.suspends == 0 {
+		s.takeOver(s.tty.again)
+	}
+}
+
+// takeOver sets all modes and draws everything. s.mu is held.
+func (s *Screen) takeOver(raw func() error) {
+	if err := raw(); err != nil {
 		s.fail(err)
 	}
 	s.queue = append([]string{s.tty.enter(s.mouse)}, s.queue...)

@@ -43,6 +43,20 @@ func (t *terminal) raw() error {
 	return nil
 }
 
+// again switches to raw mode once more, after a shell may have switched back
+// while the program was stopped.
+func (t *terminal) again() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.saved == nil {
+		return nil
+	}
+	if _, err := term.MakeRaw(t.in.Fd()); err != nil {
+		return fmt.Errorf("terminal: cannot switch to raw mode: %w", err)
+	}
+	return nil
+}
+
 // cooked restores what raw changed. There is nothing to do about a failure:
 // the terminal is gone.
 func (t *terminal) cooked() {
@@ -136,11 +150,16 @@ func (s *Screen) Size() (w, h int, err error) {
 }
 
 // WatchSize calls changed with the terminal's size, at once and whenever it
-// changes, until ctx ends. It does nothing when there is no terminal.
+// changes, until ctx ends. Meanwhile it also takes the terminal over again
+// when the program goes on after it was stopped (SIGCONT). It calls nothing
+// when there is no terminal.
 func (s *Screen) WatchSize(ctx context.Context, changed func(w, h int)) {
 	resized := make(chan os.Signal, 1)
 	signal.Notify(resized, unix.SIGWINCH)
 	defer signal.Stop(resized)
+	continued := make(chan os.Signal, 1)
+	signal.Notify(continued, unix.SIGCONT)
+	defer signal.Stop(continued)
 	for {
 		if w, h, err := s.Size(); err == nil && w > 0 && h > 0 {
 			s.resized(w, h)
@@ -150,6 +169,8 @@ func (s *Screen) WatchSize(ctx context.Context, changed func(w, h int)) {
 		case <-ctx.Done():
 			return
 		case <-resized:
+		case <-continued:
+			s.retake()
 		}
 	}
 }
