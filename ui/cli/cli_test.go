@@ -282,8 +282,8 @@ func TestColumnsDropByPriorityToFit(t *testing.T) {
 	for width, want := range map[int]string{
 		1000: strings.Join(model.DefaultColumnIDs(), " "),
 		28:   "name state cpu mem ip",
-		20:   "name state cpu mem",
-		16:   "name state cpu",
+		22:   "name state cpu mem",
+		17:   "name state cpu",
 		3:    "name state",
 	} {
 		if got := fit(width); got != want {
