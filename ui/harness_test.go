@@ -46,6 +46,8 @@ func newConsole(t testing.TB, w, h int, change func(*model.Options, *Look)) *con
 	t.Cleanup(func() { _ = fleet.Close() })
 	opt := model.Options{Hosts: fleet.Hosts(), Demo: true, Version: "test", Editor: []string{"vi"}, Themes: themes.Source{}.Names(),
 		Settings: model.Settings{Mouse: true}, Terminal: noTerminal{}}
+	t.Setenv("TMPDIR", t.TempDir()) // edits leave a person's text there
+	opt.PicDir = t.TempDir()
 	look := Look{Profile: themes.NoColor, Glyphs: themes.Unicode}
 	if change != nil {
 		change(&opt, &look)
