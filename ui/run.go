@@ -10,7 +10,10 @@ import (
 
 // Run opens the console on this terminal and returns when the person quits.
 func Run(ctx context.Context, opt model.Options, look Look) error {
-	scr := screen.New(os.Stdout, screen.Options{In: os.Stdin, AltScreen: true, Mouse: opt.Settings.Mouse, Profile: look.Profile, Term: os.Getenv("TERM")})
+	scr := screen.New(os.Stdout, screen.Options{
+		In: os.Stdin, AltScreen: true, Mouse: opt.Settings.Mouse,
+		Profile: look.Profile, ASCII: look.Glyphs.ASCII, Term: os.Getenv("TERM"),
+	})
 	opt.Terminal = scr
 	app := model.NewApp(ctx, opt)
 	_, err := scr.Run(ctx, NewRoot(app, scr, look))
