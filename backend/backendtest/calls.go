@@ -92,12 +92,25 @@ func abilities(h backend.Host, xml string) []call {
 	return list
 }
 
+// missing reports whether the backend has the method and cannot do it.
+func (f *Fixture) missing(method string) bool {
+	switch method {
+	case "LogTail":
+		return f.NoLog != ""
+	case "Screenshot":
+		return f.NoScreenshot != ""
+	case "Console":
+		return f.Console == nil
+	}
+	return false
+}
+
 // unknownUUIDs are ErrNoDomain to every method that is about a domain.
 func unknownUUIDs(t *testing.T, f *Fixture) {
 	b := newBench(t, f)
 	unknown := backend.UUID{0xde, 0xad, 0xbe, 0xef, 15: 1}
 	for _, c := range calls(b.h, "") {
-		if c.whole || c.name == "LogTail" && f.NoLog != "" || c.name == "Screenshot" && f.NoScreenshot != "" || c.name == "Console" && f.Console == nil {
+		if c.whole || f.missing(c.name) {
 			continue
 		}
 		if err := c.do(b.ctx, b.h, unknown); !errors.Is(err, backend.ErrNoDomain) {
@@ -163,7 +176,7 @@ func cancelledCallsReturn(t *testing.T, f *Fixture) {
 		if took := time.Since(began); took > time.Second {
 			t.Errorf("%s took %v after its context had ended", c.name, took)
 		}
-		if err == nil {
+		if err == nil && c.name != "Sample" { // which may need no call at all
 			t.Errorf("%s succeeded after its context had ended", c.name)
 		}
 	}
@@ -174,6 +187,9 @@ func cancelledCallsReturn(t *testing.T, f *Fixture) {
 
 // concurrentCalls from many goroutines do no harm; run it under -race.
 func concurrentCalls(t *testing.T, f *Fixture) {
+	if f.OneAtATime != "" {
+		t.Skip(f.OneAtATime)
+	}
 	const callers = 16
 	b := newBench(t, f)
 	ids := []backend.UUID{b.running(), b.running(), b.domain()}
@@ -187,7 +203,7 @@ func concurrentCalls(t *testing.T, f *Fixture) {
 				if c.name == "Do undefine" || c.name == "Do rename" {
 					continue
 				}
-				if err := c.do(b.ctx, b.h, ids[(i+n)%len(ids)]); err != nil && !expected(err) {
+				if err := c.do(b.ctx, b.h, ids[(i+n)%len(ids)]); err != nil && !expected(err) && f.VagueErrors == "" {
 					done <- errors.Join(errors.New(c.name), err)
 					return
 				}
@@ -246,7 +262,7 @@ func closeEndsEverything(t *testing.T, f *Fixture) {
 	}
 	for _, c := range calls(h, f.XML(freshName(), "", "")) {
 		err := c.do(ctx, h, id)
-		if h.ReadOnly() && errors.Is(err, backend.ErrReadOnly) {
+		if f.missing(c.name) && errors.Is(err, backend.ErrUnsupported) {
 			continue
 		}
 		if !errors.Is(err, backend.ErrClosed) {

@@ -39,6 +39,14 @@ type Fixture struct {
 	NoLog string
 	// NoEvents says why the host tells nothing; empty: it does.
 	NoEvents string
+	// VagueErrors says why the driver's refusals do not tell their reason, so
+	// that they cannot be known as ErrState; empty: they can.
+	VagueErrors string
+	// VagueReasons says why the reasons of states are not libvirt's usual ones;
+	// empty: they are.
+	VagueReasons string
+	// OneAtATime says why many calls at once cannot be tried; empty: they can.
+	OneAtATime string
 	// Console is a talk on a serial console; nil leaves its cases out.
 	Console *Talk
 
