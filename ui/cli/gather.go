@@ -58,6 +58,9 @@ func gather(ctx context.Context, hosts []backend.Host, d depth) []gathered {
 }
 
 func gatherHost(ctx context.Context, h backend.Host, d depth) ([]*model.Row, error) {
+	if u, ok := h.(unrationer); ok {
+		u.Unration()
+	}
 	s := survey{host: h, rows: map[backend.UUID]*model.Row{}}
 	if err := s.poll(ctx); err != nil {
 		return nil, err
@@ -68,12 +71,16 @@ func gatherHost(ctx context.Context, h backend.Host, d depth) ([]*model.Row, err
 		}
 	}
 	if d >= depthRates && s.anyActive() {
-		if err := s.again(ctx); err != nil {
+		if err := s.rates(ctx); err != nil {
 			return nil, err
 		}
 	}
 	return s.list(), nil
 }
+
+// unrationer is a host that spreads the cost of Figures over time, unless it
+// is told that the program ends soon.
+type unrationer interface{ Unration() }
 
 // survey gathers one host's rows.
 type survey struct {
@@ -153,8 +160,12 @@ func (s *survey) factsMissing() bool {
 	return false
 }
 
-// again takes the second reading.
-func (s *survey) again(ctx context.Context) error {
+// rates takes two readings. The first is a poll of its own because counters of
+// network cards can only be read once definitions have named the cards.
+func (s *survey) rates(ctx context.Context) error {
+	if err := s.poll(ctx); err != nil {
+		return err
+	}
 	if err := pause(ctx, rateSpan); err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"berth/backend"
 	"berth/model"
 	"berth/model/config"
 )
@@ -199,8 +201,12 @@ func (a *app) collect(answers []gathered) (rows []*model.Row, failed bool) {
 	return rows, failed
 }
 
-// hostError names the host unless the error names its URI.
+// hostError names the host, unless the error says itself what was tried on what.
 func hostError(g gathered) error {
+	var op *backend.OpError
+	if errors.As(g.err, &op) {
+		return g.err
+	}
 	return fmt.Errorf("%s: %w", g.host.Name(), g.err)
 }
 
