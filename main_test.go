@@ -100,6 +100,7 @@ type commandFunc = func(ts *testscript.TestScript, neg bool, args []string)
 //	resize WxH                change the terminal's size
 //	mode N on|off             check a DEC private mode of the terminal: 1049 alternate screen, 25 cursor
 //	nocolor                   no colour was sent to the terminal so far
+//	notitle REGEXP            the window's title does not match
 //	dump                      log the screen
 //	end [CODE]                wait until the program has ended, with that exit status
 //	hypervisor                name the lab's host in $URI, $URI_RO, $URI_TEST
@@ -111,7 +112,7 @@ var commands map[string]commandFunc
 
 func init() {
 	commands = map[string]commandFunc{
-		"term": cmdTerm, "see": cmdSee, "type": cmdType, "key": cmdKey, "resize": cmdResize, "mode": cmdMode, "nocolor": cmdNoColor, "dump": cmdDump,
+		"term": cmdTerm, "see": cmdSee, "type": cmdType, "key": cmdKey, "resize": cmdResize, "mode": cmdMode, "nocolor": cmdNoColor, "notitle": cmdNoTitle, "dump": cmdDump,
 		"end": cmdEnd, "hypervisor": cmdHypervisor, "guest": cmdGuest, "virsh": cmdVirsh, "state": cmdState,
 		"freeze": func(ts *testscript.TestScript, _ bool, a []string) { signal(ts, a[0], syscall.SIGSTOP) },
 		"thaw":   func(ts *testscript.TestScript, _ bool, a []string) { signal(ts, a[0], syscall.SIGCONT) },
@@ -236,6 +237,12 @@ func cmdNoColor(ts *testscript.TestScript, neg bool, _ []string) {
 	}
 }
 
+func cmdNoTitle(ts *testscript.TestScript, _ bool, args []string) {
+	if title := of(ts).Title(); regexp.MustCompile(args[0]).MatchString(title) {
+		ts.Fatalf("the window's title is %q", title)
+	}
+}
+
 func cmdDump(ts *testscript.TestScript, _ bool, _ []string) { ts.Logf("%s", of(ts).Screen()) }
 
 func cmdEnd(ts *testscript.TestScript, _ bool, args []string) {
@@ -296,7 +303,7 @@ func cmdGuest(ts *testscript.TestScript, _ bool, args []string) {
 	uuid, err := start(ctx, g)
 	ts.Defer(func() { ts.Check(h.Forget(context.Background(), uuid)) })
 	ts.Check(err)
-	ts.Setenv("UUID_"+g.Name, uuid)
+	ts.Setenv("UUID_"+strings.ReplaceAll(g.Name, "-", "_"), uuid)
 }
 
 func cmdVirsh(ts *testscript.TestScript, neg bool, args []string) {
