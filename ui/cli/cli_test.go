@@ -304,3 +304,14 @@ func TestGatherHonoursItsContext(t *testing.T) {
 		t.Error("no error from a cancelled gathering")
 	}
 }
+
+func TestEveryColumnHasItsRawValuesInCSV(t *testing.T) {
+	values := recordValues(record{})
+	for _, c := range model.Columns() {
+		for _, key := range (listPlan{columns: []model.Column{c}}).csvKeys() {
+			if _, ok := values[key]; !ok && key != "mem_percent" {
+				t.Errorf("column %s has no value %q", c.ID, key)
+			}
+		}
+	}
+}
