@@ -130,7 +130,7 @@ func (b *bench) watch(ctx context.Context, title string, cpu [3]float64, rss flo
 	b.add("CPU of tool + libvirtd + QEMUs at 1 s refresh, "+title+fmt.Sprintf(" (idle without any tool: %.1f + %.1f)", idleLibvirtd, idleQEMU),
 		virsh, "% of a core", []float64{berth, libvirtd, qemu}, cpu[:])
 	b.add("bytes to the terminal a second, idle, 200×50, "+title, "–", "B/s", []float64{float64(len(out)) / b.idle.Seconds()}, []float64{1000})
-	if err := b.keys(ctx, s, "key press to repaint, p50 / p90, "+title); err != nil {
+	if err := b.keys(ctx, s, "key press to repaint, p50 / p90, "+title, "j", "k", []float64{8, 16}); err != nil {
 		return err
 	}
 	b.add(fmt.Sprintf("resident memory, %s (%v earlier: %.1f)", title, b.idle, before), "–", "MiB", []float64{resident(pid)}, []float64{rss})
@@ -168,8 +168,9 @@ func (b *bench) virshEachSecond(ctx context.Context, d time.Duration) (string, e
 	return fmt.Sprintf("%.1f / %.1f / %.1f (list --all each second)", 100*tool.Seconds()/to.at.Sub(from.at).Seconds(), libvirtd, qemu), nil
 }
 
-// keys moves the selection up and down and measures how soon each press shows.
-func (b *bench) keys(ctx context.Context, s *tty.Session, what string) error {
+// keys presses two keys that undo one another, three times each in turn, and
+// measures how soon each press shows.
+func (b *bench) keys(ctx context.Context, s *tty.Session, what, there, back string, limit []float64) error {
 	const presses = 200
 	var took []time.Duration
 	for i := range presses {
@@ -179,9 +180,9 @@ func (b *bench) keys(ctx context.Context, s *tty.Session, what string) error {
 		if err := sleep(ctx, time.Duration(rand.IntN(20))*time.Millisecond); err != nil {
 			return err
 		}
-		key := "j"
-		if i/10%2 == 1 {
-			key = "k"
+		key := there
+		if i/3%2 == 1 {
+			key = back
 		}
 		d, err := s.Press(within(ctx, 10*time.Second), key)
 		if err != nil {
@@ -189,7 +190,7 @@ func (b *bench) keys(ctx context.Context, s *tty.Session, what string) error {
 		}
 		took = append(took, d)
 	}
-	b.add(what, "–", "ms", []float64{ms(quantile(took, .5)), ms(quantile(took, .9))}, []float64{8, 16})
+	b.add(what, "–", "ms", []float64{ms(quantile(took, .5)), ms(quantile(took, .9))}, limit)
 	return nil
 }
 
@@ -202,7 +203,7 @@ func (b *bench) demo(ctx context.Context) error {
 		}
 		_, err = s.Await(within(ctx, 30*time.Second), func(screen string) bool { return strings.Contains(screen, "running") })
 		if err == nil {
-			err = b.keys(ctx, s, "key press to repaint, p50 / p90, "+n+" demo VMs, scrolling")
+			err = b.keys(ctx, s, "frame time, p50 / p90, scrolling half pages of "+n+" demo VMs, key to terminal", tty.CtrlD, tty.CtrlU, []float64{5, 5})
 		}
 		if err == nil {
 			err = quit(ctx, s)
