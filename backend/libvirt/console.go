@@ -30,7 +30,7 @@ func (h *Host) Console(ctx context.Context, u backend.UUID, force bool) (io.Read
 	if err != nil {
 		return nil, failed(op, name, err)
 	}
-	cl, err := h.openWithin(ctx)
+	cl, err := within(ctx, h.openStreams)
 	if err != nil {
 		return nil, failed(op, name, err)
 	}
@@ -102,10 +102,19 @@ func (i *consoleInput) Read(p []byte) (int, error) {
 	return i.PipeReader.Read(p)
 }
 
+// tolerant is a writer that never fails. go-libvirt leaves a stream at once when
+// its writer does, and locks up when more of it comes.
+type tolerant struct{ io.Writer }
+
+func (t tolerant) Write(p []byte) (int, error) {
+	_, _ = t.Writer.Write(p) // nobody reads any more: let it go
+	return len(p), nil
+}
+
 // run carries the session until either side ends it.
 func (c *console) run(d libvirt.Domain, flags libvirt.DomainConsoleFlags) {
 	_, err := guarded(c.cl.Libvirt, func(lv *libvirt.Libvirt) (struct{}, error) {
-		return struct{}{}, lv.DomainOpenConsoleBidirectional(d, nil, c.input, c.shown, uint32(flags))
+		return struct{}{}, lv.DomainOpenConsoleBidirectional(d, nil, c.input, tolerant{c.shown}, uint32(flags))
 	})
 	c.err = err
 	if err != nil && isConnectionError(err) {

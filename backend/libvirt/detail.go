@@ -48,8 +48,26 @@ func (h *Host) Detail(ctx context.Context, u backend.UUID) (backend.Detail, erro
 	return q.d, nil
 }
 
-// know makes sure that the table has the domain with its facts.
+// know makes sure that the table has the domain with its facts and counters.
 func (h *Host) know(ctx context.Context, u backend.UUID) error {
+	if err := h.learnOf(ctx, u); err != nil {
+		return err
+	}
+	vm, ok := h.table.vm(u, h.name)
+	if !ok || !vm.State.Active() || !vm.CPU.At.IsZero() {
+		return nil
+	}
+	select {
+	case h.polling <- struct{}{}: // else the Poll under way counts
+		defer func() { <-h.polling }()
+		return h.count(ctx)
+	default:
+		return nil
+	}
+}
+
+// learnOf reads identity and definition of a domain that the table lacks.
+func (h *Host) learnOf(ctx context.Context, u backend.UUID) error {
 	vm, ok := h.table.vm(u, h.name)
 	if ok && !vm.FactsAt.IsZero() {
 		return nil

@@ -112,7 +112,7 @@ var phrases = []struct {
 	{libvirt.ErrArgumentUnsupported, "guest agent is not configured", backend.ErrNoAgent},
 	{libvirt.ErrOperationInvalid, "guest agent", backend.ErrNoAgent},
 	{0, "Active console session exists", backend.ErrBusy},
-	{0, "already exists with uuid", backend.ErrInvalid},
+	{0, "already exists", backend.ErrInvalid},
 	{0, "monitor socket", backend.ErrStuck},
 }
 
@@ -126,7 +126,7 @@ func coded(err error) error {
 		return err
 	}
 	code := libvirt.ErrorNumber(e.Code)
-	d := &daemonError{code: code, words: backend.Clean(e.Message), kind: kinds[code]}
+	d := &daemonError{code: code, words: oneLine(code, e.Message), kind: kinds[code]}
 	if d.words == "" {
 		d.words = fmt.Sprintf("libvirt error %d", code)
 	}
@@ -137,6 +137,19 @@ func coded(err error) error {
 		}
 	}
 	return d
+}
+
+// oneLine is a message of the daemon fit for one line. XML parsers quote the
+// whole document after their first line.
+func oneLine(code libvirt.ErrorNumber, message string) string {
+	lines := strings.FieldsFunc(message, func(r rune) bool { return r == '\n' || r == '\r' })
+	if (code == libvirt.ErrXMLDetail || code == libvirt.ErrXMLError) && len(lines) > 1 {
+		lines = lines[:1]
+	}
+	for i, l := range lines {
+		lines[i] = strings.TrimSpace(backend.Clean(l))
+	}
+	return strings.Join(lines, "; ")
 }
 
 // hints say what to do next, by sentinel.

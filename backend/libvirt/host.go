@@ -51,10 +51,11 @@ type Host struct {
 	end  context.CancelFunc
 	work sync.WaitGroup // goroutines that outlive a call
 
-	cheap  *lane // never reaches a QEMU
-	dear   *lane // figures of many domains
-	single *lane // questions about one domain
-	action *lane
+	cheap   *lane // never reaches a QEMU
+	dear    *lane // figures of many domains
+	single  *lane // questions about one domain
+	action  *lane
+	picture *lane // screenshots, which are streams
 
 	polling  chan struct{} // held by the Poll under way
 	figuring chan struct{} // held by the Figures under way
@@ -65,7 +66,6 @@ type Host struct {
 	static   staticFacts
 	watches  atomic.Int32 // Watches with lifecycle events
 	bulkless atomic.Bool  // the driver has no bulk statistics
-	daemon   atomic.Int32 // the local daemon's process, once connected
 	latency  atomic.Int64 // of the last cheap round trip, nanoseconds
 }
 
@@ -109,6 +109,7 @@ func newHost(o Options, t target) *Host {
 	h.dear = newLane(life, "dear", 1, 1, h.open)
 	h.single = newLane(life, "single", 4, 1, h.open)
 	h.action = newLane(life, "action", 4, 1, h.open)
+	h.picture = newLane(life, "picture", 1, 1, h.openStreams)
 	return h
 }
 
@@ -124,7 +125,7 @@ func (h *Host) ReadOnly() bool { return h.readOnly }
 // Close ends all connections and waits for what worked in the background.
 func (h *Host) Close() error {
 	h.end()
-	for _, l := range []*lane{h.cheap, h.dear, h.single, h.action} {
+	for _, l := range []*lane{h.cheap, h.dear, h.single, h.action, h.picture} {
 		l.close()
 	}
 	h.work.Wait()
@@ -144,15 +145,17 @@ func (h *Host) spawn(fn func()) {
 }
 
 // open dials the daemon and opens the driver. Errors wrap the sentinels.
-func (h *Host) open(ctx context.Context) (*client, error) {
+func (h *Host) open(ctx context.Context) (*client, error) { return h.connect(ctx, false) }
+
+// openStreams is open for calls that open streams.
+func (h *Host) openStreams(ctx context.Context) (*client, error) { return h.connect(ctx, true) }
+
+func (h *Host) connect(ctx context.Context, streams bool) (*client, error) {
 	conn, err := h.target.Dial(ctx, h.readOnly)
 	if err != nil {
 		return nil, err
 	}
-	if h.procs != nil {
-		h.daemon.Store(peerPID(conn))
-	}
-	w := newWire(conn, h.readOnly)
+	w := newWire(conn, h.readOnly, streams)
 	lv := libvirt.NewWithDialer(dialers.NewAlreadyConnected(w))
 	done := make(chan error, 1)
 	go func() { done <- lv.ConnectToURI(libvirt.ConnectURI(h.target.Driver())) }()

@@ -6,14 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
-
-	"golang.org/x/sys/unix"
 
 	"berth/backend"
 )
@@ -60,9 +56,9 @@ func (h *Host) logPath(name string) (string, error) {
 		return filepath.Join(cache, "libvirt", "qemu", "log", name+".log"), nil
 	}
 	path := filepath.Join("/var/log/libvirt/qemu", name+".log")
-	// A daemon in a container has its logs there; /proc shows its view.
-	if pid := h.daemon.Load(); pid > 1 {
-		theirs := filepath.Join("/proc", strconv.Itoa(int(pid)), "root", path)
+	// A daemon in a container has its logs there; its guests see them too.
+	if pid := h.table.anyProcess(); pid > 0 {
+		theirs := filepath.Join("/proc", strconv.Itoa(pid), "root", path)
 		if _, err := os.Stat(theirs); err == nil {
 			return theirs, nil
 		}
@@ -117,24 +113,14 @@ func lastLines(b []byte, n int) []string {
 	return lines
 }
 
-// peerPID is the process at the other end of a unix socket, or 0.
-func peerPID(c net.Conn) int32 {
-	u, ok := c.(syscall.Conn)
-	if !ok {
-		return 0
-	}
-	raw, err := u.SyscallConn()
-	if err != nil {
-		return 0
-	}
-	var pid int32
-	err = raw.Control(func(fd uintptr) {
-		if cred, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil {
-			pid = cred.Pid
+// anyProcess is the process of some running domain, or 0.
+func (t *table) anyProcess() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, e := range t.domains {
+		if e.process != nil {
+			return e.process.pid
 		}
-	})
-	if err != nil {
-		return 0
 	}
-	return pid
+	return 0
 }

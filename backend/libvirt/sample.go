@@ -20,20 +20,27 @@ const (
 	perCPUMost = 16
 )
 
+// staticWait is how long a Sample waits for them when they are not known. A
+// daemon that has just started may first probe all its emulators for minutes.
+const staticWait = 300 * time.Millisecond
+
 // staticFacts are what a host says of itself and hardly ever changes.
 type staticFacts struct {
-	mu sync.Mutex
-	at time.Time
-	s  backend.HostSample
+	mu      sync.Mutex
+	at      time.Time
+	s       backend.HostSample
+	reading chan struct{} // closed when the reading under way ends; nil without one
 }
 
 // Sample reads the host's load and sizes: on this machine through the sampler
-// that New was given, else through libvirt's node calls.
+// that New was given, else through libvirt's node calls. Versions and sizes
+// that libvirt is slow to tell come with a later Sample.
 func (h *Host) Sample(ctx context.Context) (backend.HostSample, error) {
 	if h.life.Err() != nil {
 		return backend.HostSample{}, failed("sample", h.name, backend.ErrClosed)
 	}
-	static, err := h.staticSample(ctx)
+	err := h.ping(ctx)
+	static := h.staticSample(ctx, err == nil)
 	if h.sampler != nil {
 		s, lerr := h.sampler(ctx)
 		if lerr != nil {
@@ -51,37 +58,63 @@ func (h *Host) Sample(ctx context.Context) (backend.HostSample, error) {
 	return s, failed("sample", h.name, err)
 }
 
-// staticSample is the static facts, read again now and then; each call makes
-// one round trip, whose time is the host's latency.
-func (h *Host) staticSample(ctx context.Context) (backend.HostSample, error) {
+// ping measures one round trip.
+func (h *Host) ping(ctx context.Context) error {
 	start := h.now()
-	version, err := ask(ctx, h.cheap, (*libvirt.Libvirt).ConnectGetLibVersion)
-	h.static.mu.Lock()
-	s, at := h.static.s, h.static.at
-	h.static.mu.Unlock()
-	if err != nil {
-		return s, err
+	_, err := ask(ctx, h.cheap, (*libvirt.Libvirt).ConnectGetLibVersion)
+	if err == nil {
+		h.latency.Store(int64(h.now().Sub(start)))
 	}
-	now := h.now()
-	h.latency.Store(int64(now.Sub(start)))
-	if now.Sub(at) < staticEvery && !at.IsZero() {
-		return s, nil
+	return err
+}
+
+// staticSample is the static facts as far as they are known. When they are
+// old it has them read in the background.
+func (h *Host) staticSample(ctx context.Context, connected bool) backend.HostSample {
+	f := &h.static
+	f.mu.Lock()
+	if connected && f.reading == nil && (f.at.IsZero() || h.now().Sub(f.at) >= staticEvery) {
+		f.reading = make(chan struct{})
+		h.spawn(func() { h.readStatic(f) })
 	}
-	s, err = ask(ctx, h.cheap, readStatic)
-	if err != nil {
-		return s, err
+	reading, known := f.reading, !f.at.IsZero()
+	f.mu.Unlock()
+	if reading != nil && !known {
+		t := time.NewTimer(staticWait)
+		defer t.Stop()
+		select {
+		case <-reading:
+		case <-t.C:
+		case <-ctx.Done():
+		}
 	}
-	s.Libvirt = dotted(version)
-	h.static.mu.Lock()
-	h.static.s, h.static.at = s, now
-	h.static.mu.Unlock()
-	return s, nil
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.s
+}
+
+// readStatic reads the static facts once. A failure leaves the old ones, to be
+// read again by the next Sample.
+func (h *Host) readStatic(f *staticFacts) {
+	s, err := ask(h.life, h.single, askStatic)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err == nil {
+		f.s, f.at = s, h.now()
+	}
+	close(f.reading)
+	f.reading = nil
 }
 
 // drivers are the names of libvirt's drivers as people write them.
 var drivers = map[string]string{"QEMU": "QEMU", "TEST": "libvirt test driver"}
 
-func readStatic(lv *libvirt.Libvirt) (s backend.HostSample, err error) {
+func askStatic(lv *libvirt.Libvirt) (s backend.HostSample, err error) {
+	version, err := lv.ConnectGetLibVersion()
+	if err != nil {
+		return s, err
+	}
+	s.Libvirt = dotted(version)
 	if s.Hostname, err = lv.ConnectGetHostname(); err != nil {
 		return s, err
 	}

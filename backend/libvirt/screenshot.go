@@ -32,7 +32,7 @@ func (h *Host) Screenshot(ctx context.Context, u backend.UUID, w io.Writer) erro
 	if err != nil {
 		return failed(op, h.label(u), err)
 	}
-	raw, err := ask(ctx, h.single, func(lv *libvirt.Libvirt) ([]byte, error) { return screenshot(lv, d) })
+	raw, err := ask(ctx, h.picture, func(lv *libvirt.Libvirt) ([]byte, error) { return screenshot(lv, d) })
 	if err == nil {
 		err = toPNG(w, raw)
 	}
@@ -52,19 +52,24 @@ func screenshot(lv *libvirt.Libvirt, d libvirt.Domain) ([]byte, error) {
 		}
 		return nil, err
 	}
+	if b.over {
+		return nil, fmt.Errorf("%w: it is larger than %d MiB", errPicture, screenshotMost>>20)
+	}
 	return b.Bytes(), nil
 }
 
-// bounded is a buffer that refuses to grow past most bytes.
+// bounded is a buffer that keeps at most so many bytes and then only counts:
+// go-libvirt locks up when the writer of a stream fails.
 type bounded struct {
 	bytes.Buffer
 	most int
+	over bool
 }
 
-// Write implements io.Writer.
+// Write implements io.Writer. It never fails.
 func (b *bounded) Write(p []byte) (int, error) {
-	if b.Len()+len(p) > b.most {
-		return 0, fmt.Errorf("%w: it is larger than %d MiB", errPicture, b.most>>20)
+	if b.over = b.over || b.Len()+len(p) > b.most; b.over {
+		return len(p), nil
 	}
 	return b.Buffer.Write(p)
 }

@@ -50,7 +50,7 @@ func (h *Host) Watch(ctx context.Context) (<-chan backend.Event, error) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	stop := context.AfterFunc(h.life, cancel)
-	cl, err := h.openWithin(ctx)
+	cl, err := within(ctx, h.open)
 	if err != nil {
 		stop()
 		cancel()
@@ -73,11 +73,11 @@ func (h *Host) Watch(ctx context.Context) (<-chan backend.Event, error) {
 	return out, nil
 }
 
-// openWithin dials with both the caller's context and a bound.
-func (h *Host) openWithin(ctx context.Context) (*client, error) {
+// within dials with both the caller's context and a bound.
+func within(ctx context.Context, open func(context.Context) (*client, error)) (*client, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	return h.open(ctx)
+	return open(ctx)
 }
 
 // subscribe asks for every kind of event; only lifecycle must succeed.

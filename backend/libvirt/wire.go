@@ -3,80 +3,45 @@ package libvirt
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
+	"io"
 	"net"
 	"sync"
 )
 
-// The framing of libvirt's RPC (src/rpc/virnetprotocol.x): each packet starts
-// with its whole length, then program, version, procedure, type, serial and
-// status, all big-endian 32-bit words.
+// Libvirt's RPC (src/rpc/virnetprotocol.x): each packet starts with its whole
+// length, then program, version, procedure, type, serial and status, all
+// big-endian 32-bit words. dial checks the lengths that come in.
 const (
 	headerSize    = 28
-	maxPacket     = 32<<20 + 4 // VIR_NET_MESSAGE_MAX
 	remoteProgram = 0x20008086
 	procOpen      = 1 // REMOTE_PROC_CONNECT_OPEN
 	flagReadOnly  = 1 // VIR_CONNECT_RO
 )
 
-var errFraming = errors.New("what answers there does not speak libvirt's protocol")
-
-// framer follows packet lengths through a stream of reads. go-libvirt trusts
-// them, and would panic on a short one or allocate whatever a long one claims.
-type framer struct {
-	word [4]byte
-	have int    // bytes of word read so far
-	left uint32 // bytes of the packet still to come
-}
-
-// feed follows b and returns an error at the first impossible length.
-func (f *framer) feed(b []byte) error {
-	for len(b) > 0 {
-		if f.left > 0 {
-			n := min(uint32(len(b)), f.left)
-			f.left -= n
-			b = b[n:]
-			continue
-		}
-		n := copy(f.word[f.have:], b)
-		f.have += n
-		b = b[n:]
-		if f.have < len(f.word) {
-			return nil
-		}
-		f.have = 0
-		size := binary.BigEndian.Uint32(f.word[:])
-		if size < headerSize || size > maxPacket {
-			return fmt.Errorf("%w (a packet of %d bytes)", errFraming, size)
-		}
-		f.left = size - uint32(len(f.word))
-	}
-	return nil
-}
-
-// wire is the connection under one go-libvirt client. It checks the framing,
-// tells when the connection is lost, and asks for read-only access, which
-// go-libvirt's ConnectToURI has no way to.
+// wire is the connection under one go-libvirt client. It tells when the
+// connection is lost, and asks for read-only access, which go-libvirt's
+// ConnectToURI has no way to.
 type wire struct {
 	net.Conn
+	in       io.Reader // what is read: Conn, or Conn put in order
 	readOnly bool
-	frame    framer // used by the one reader only
 
 	mu   sync.Mutex
 	why  error         // why it was lost
 	lost chan struct{} // closed when nothing more can be read
 }
 
-func newWire(c net.Conn, readOnly bool) *wire {
-	return &wire{Conn: c, readOnly: readOnly, lost: make(chan struct{})}
+func newWire(c net.Conn, readOnly, streams bool) *wire {
+	w := &wire{Conn: c, in: c, readOnly: readOnly, lost: make(chan struct{})}
+	if streams {
+		w.in = newSequencer(c)
+	}
+	return w
 }
 
 // Read implements net.Conn.
 func (w *wire) Read(p []byte) (int, error) {
-	n, err := w.Conn.Read(p)
-	if ferr := w.frame.feed(p[:n]); ferr != nil {
-		n, err = 0, ferr
-	}
+	n, err := w.in.Read(p)
 	if err != nil && !temporary(err) {
 		w.lose(err)
 	}
