@@ -18,7 +18,17 @@ const (
 	// watchBuffer holds events until they are read; beyond it the oldest
 	// knowledge is what a Poll brings.
 	watchBuffer = 256
+	// watchGrace is how long closing waits for a request that is under way.
+	watchGrace = time.Second
 )
+
+// Closing an event connection while the daemon is still at work on a request
+// of it makes libvirtd free its list of callbacks twice and crash (seen with
+// 9.0.0 once in some 200 quick starts and ends of berth: the worker that
+// cannot send its answer and the main loop both run remoteClientCloseFunc).
+// So nothing may be asked on it at its end: go-libvirt, which deregisters each
+// callback when its context ends, gets a context that outlives the connection,
+// and what is under way is waited for.
 
 // watched is the events subscribed to. All but the first may be missing.
 // Tunable and job-completed events are not among them: go-libvirt's decoder
@@ -56,11 +66,16 @@ func (h *Host) Watch(ctx context.Context) (<-chan backend.Event, error) {
 		cancel()
 		return nil, failed("watch", h.name, err)
 	}
-	streams, err := subscribe(ctx, cl)
+	live, unsubscribe := context.WithCancel(context.WithoutCancel(ctx))
+	end := func() {
+		cl.wire.Close()
+		unsubscribe()
+		cancel()
+	}
+	streams, err := subscribe(ctx, live, cl)
 	if err != nil {
 		stop()
-		cl.wire.Close()
-		cancel()
+		end()
 		return nil, failed("watch", h.name, err)
 	}
 	out := make(chan backend.Event, watchBuffer)
@@ -68,7 +83,7 @@ func (h *Host) Watch(ctx context.Context) (<-chan backend.Event, error) {
 	h.table.unsweep() // what happened before the subscription is not told
 	h.spawn(func() {
 		defer stop()
-		h.forward(ctx, cancel, cl, streams, out)
+		h.forward(ctx, end, cl, streams, out)
 	})
 	return out, nil
 }
@@ -80,8 +95,9 @@ func within(ctx context.Context, open func(context.Context) (*client, error)) (*
 	return open(ctx)
 }
 
-// subscribe asks for every kind of event; only lifecycle must succeed.
-func subscribe(ctx context.Context, cl *client) ([]<-chan any, error) {
+// subscribe asks for every kind of event; only lifecycle must succeed. The
+// streams end with live.
+func subscribe(ctx, live context.Context, cl *client) ([]<-chan any, error) {
 	type result struct {
 		streams []<-chan any
 		err     error
@@ -90,7 +106,10 @@ func subscribe(ctx context.Context, cl *client) ([]<-chan any, error) {
 	go func() {
 		var r result
 		for i, id := range watched {
-			ch, err := cl.SubscribeEvents(ctx, id, nil)
+			if r.err = ctx.Err(); r.err != nil {
+				break
+			}
+			ch, err := cl.SubscribeEvents(live, id, nil)
 			if err != nil && (i == 0 || isConnectionError(err)) {
 				r.err = err
 				break
@@ -105,19 +124,29 @@ func subscribe(ctx context.Context, cl *client) ([]<-chan any, error) {
 	case r := <-done:
 		return r.streams, r.err
 	case <-ctx.Done():
+		await(done)
 		return nil, ended(ctx)
 	}
 }
 
+// await gives a request that is under way the time to be answered.
+func await[T any](answer <-chan T) {
+	limit := time.NewTimer(watchGrace)
+	defer limit.Stop()
+	select {
+	case <-answer:
+	case <-limit.C:
+	}
+}
+
 // forward merges the streams into out until the connection or ctx ends.
-func (h *Host) forward(ctx context.Context, cancel context.CancelFunc, cl *client, streams []<-chan any, out chan<- backend.Event) {
+func (h *Host) forward(ctx context.Context, end func(), cl *client, streams []<-chan any, out chan<- backend.Event) {
 	var readers sync.WaitGroup
 	for _, s := range streams {
 		readers.Go(func() { h.relay(ctx, s, out) })
 	}
 	h.keepAlive(ctx, cl)
-	cl.wire.Close() // before cancel: go-libvirt's unsubscribing then fails at once instead of asking a daemon that may hang
-	cancel()
+	end()
 	readers.Wait()
 	h.watches.Add(-1)
 	close(out)
@@ -151,6 +180,7 @@ func (h *Host) keepAlive(ctx context.Context, cl *client) {
 			return
 		case <-ctx.Done():
 			limit.Stop()
+			await(answered)
 			return
 		}
 	}
