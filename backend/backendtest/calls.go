@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -176,7 +177,7 @@ func cancelledCallsReturn(t *testing.T, f *Fixture) {
 		if took := time.Since(began); took > time.Second {
 			t.Errorf("%s took %v after its context had ended", c.name, took)
 		}
-		if err == nil && c.name != "Sample" { // which may need no call at all
+		if err == nil && c.name != "Sample" && c.name != "LogTail" { // which may need no call to the host
 			t.Errorf("%s succeeded after its context had ended", c.name)
 		}
 	}
@@ -185,7 +186,9 @@ func cancelledCallsReturn(t *testing.T, f *Fixture) {
 	}
 }
 
-// concurrentCalls from many goroutines do no harm; run it under -race.
+// concurrentCalls from many goroutines do no harm; run it under -race. They
+// get in each other's way on purpose, so that verbs may fail as they like, but
+// the host stays reachable and answers what is asked of it as a whole.
 func concurrentCalls(t *testing.T, f *Fixture) {
 	if f.OneAtATime != "" {
 		t.Skip(f.OneAtATime)
@@ -194,17 +197,22 @@ func concurrentCalls(t *testing.T, f *Fixture) {
 	b := newBench(t, f)
 	ids := []backend.UUID{b.running(), b.running(), b.domain()}
 	b.await(ids[2], "to have its facts", func(v *backend.VM) bool { return !v.FactsAt.IsZero() })
-	list := calls(b.h, "<bad/>")
+	var list []call
+	for _, c := range calls(b.h, "<bad/>") {
+		if c.name != "Do undefine" && c.name != "Do rename" {
+			list = append(list, c)
+		}
+	}
+	ctx, cancel := context.WithTimeout(b.ctx, f.within()/4) // real guests are slow
+	defer cancel()
 	done := make(chan error, callers)
 	for n := range callers {
 		go func() {
 			for i := range list {
 				c := list[(i+n*5)%len(list)]
-				if c.name == "Do undefine" || c.name == "Do rename" {
-					continue
-				}
-				if err := c.do(b.ctx, b.h, ids[(i+n)%len(ids)]); err != nil && !expected(err) && f.VagueErrors == "" {
-					done <- errors.Join(errors.New(c.name), err)
+				err := c.do(ctx, b.h, ids[(i+n)%len(ids)])
+				if ctx.Err() == nil && harmful(c, err) {
+					done <- fmt.Errorf("%s: %w", c.name, err)
 					return
 				}
 			}
@@ -217,21 +225,17 @@ func concurrentCalls(t *testing.T, f *Fixture) {
 		}
 	}
 	for _, id := range ids {
-		if b.look(id) == nil {
-			t.Errorf("%s is gone", id)
-		}
+		b.await(id, "to be listed still", func(*backend.VM) bool { return true })
 	}
 }
 
-// expected reports whether an error is one that callers in each other's way
-// must reckon with.
-func expected(err error) bool {
-	for _, e := range []error{backend.ErrState, backend.ErrBusy, backend.ErrTimeout, backend.ErrNoAgent, backend.ErrUnsupported, backend.ErrInvalid, backend.ErrReadOnly} {
-		if errors.Is(err, e) {
-			return true
-		}
+// harmful reports whether a call's error is more than that somebody else was
+// faster.
+func harmful(c call, err error) bool {
+	if c.whole && c.name != "Define" {
+		return err != nil
 	}
-	return false
+	return errors.Is(err, backend.ErrClosed) || errors.Is(err, backend.ErrUnreachable) || errors.Is(err, backend.ErrNoDomain)
 }
 
 // closeEndsEverything: calls, watches and goroutines.
