@@ -61,7 +61,7 @@ func (f *Fleet) newHost(i int) *host {
 	model := pick(&h.rng, cpuModels)
 	h.model, h.mhz, h.threads, h.sockets = model.name, model.mhz, 2, 1
 	h.wire = time.Duration(h.rng.between(0.2, 2.5) * float64(time.Millisecond))
-	h.network = fmt.Sprintf("10.%d.", 20+i)
+	h.subnet = 20 + i
 	h.bootAt = -seconds(h.rng.between(20, 140) * 86400)
 	h.diskSpeed = h.rng.between(900, 2200) * mib
 	h.ownMem = h.rng.between(1.2, 2.4) * gib

@@ -153,10 +153,7 @@ func (h *host) adopt(d *definition) {
 	v := h.fleet.newVM(h, roles["test"], nil)
 	v.stored, v.hostname = d, d.name
 	v.row.UUID, v.row.ID, v.row.State, v.row.Reason = d.uuid, -1, backend.Shutoff, reasonUnknown
-	if len(d.nics) > 0 {
-		n := len(h.vms) + 10
-		v.addresses = []string{fmt.Sprintf("%s%d.%d", h.network, 100+n/250, n%250+4)}
-	}
+	v.lease(false)
 	v.applyDefinition()
 	h.add(v)
 	h.tell(v, backend.EventLifecycle, "defined", "added")

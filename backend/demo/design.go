@@ -89,20 +89,28 @@ func newMAC(c *chance) string {
 // equip gives the machine what is around its definition: addresses, a host
 // name, snapshots and checkpoints.
 func (v *vm) equip(c *chance) {
-	d, h := v.stored, v.host
-	n := len(h.vms) + 10
+	d := v.stored
 	v.hostname = d.name
-	if len(d.nics) > 0 {
-		v.addresses = []string{fmt.Sprintf("%s%d.%d", h.network, n/250, n%250+4)}
-		if c.happens(0.35) {
-			v.addresses = append(v.addresses, fmt.Sprintf("2001:db8:%s:%x::%x", strings.Split(h.network, ".")[1], n/250, n%250+4))
-		}
-	}
+	v.lease(c.happens(0.35))
 	if c.happens(0.25) {
 		v.snapshots = drawSnapshots(c, v.fleet())
 	}
 	if v.role.key == "db" || c.happens(0.06) {
 		v.checkpoints = drawCheckpoints(c, v.fleet(), d)
+	}
+}
+
+// lease gives the machine addresses that no other on its host ever had.
+func (v *vm) lease(six bool) {
+	if len(v.stored.nics) == 0 {
+		return
+	}
+	h := v.host
+	h.leases++
+	high, low := (h.leases+9)/250, (h.leases+9)%250+4
+	v.addresses = []string{fmt.Sprintf("10.%d.%d.%d", h.subnet, high%256, low)}
+	if six {
+		v.addresses = append(v.addresses, fmt.Sprintf("2001:db8:%d:%x::%x", h.subnet, high, low))
 	}
 }
 

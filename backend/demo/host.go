@@ -28,7 +28,7 @@ type host struct {
 	swapTotal uint64
 	diskSpeed float64 // bytes a second
 	wire      time.Duration
-	network   string // "10.20.1."; its guests' addresses
+	subnet    int // its guests' addresses are 10.subnet.x.y
 	bootAt    storyTime
 
 	vms     []*vm // in the order in which they came
@@ -37,6 +37,7 @@ type host struct {
 	nextID  int32
 	vcpusOn int // of the machines that ran when the story began
 	taps    int
+	leases  int // addresses given
 
 	cores      []core
 	segment    storyTime
