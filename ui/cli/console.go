@@ -38,14 +38,14 @@ func (a *app) runConsole(cmd *cobra.Command, _ []string) (err error) {
 	if err := a.load(cmd); err != nil {
 		return err
 	}
-	if !isTerminal(a.Stdin) || !isTerminal(a.Stdout) {
-		return usagef("For scripts there is: berth vm list", "the console needs a terminal on standard input and output")
-	}
-	f, err := a.openFleet(cmd.Context())
+	f, err := a.openFleet(cmd.Context()) // first: it knows a wrong URI
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.close()) }()
+	if !isTerminal(a.Stdin) || !isTerminal(a.Stdout) {
+		return usagef("For scripts there is: berth vm list", "the console needs a terminal on standard input and output")
+	}
 	if err := a.giveUp(cmd.Context(), f); err != nil {
 		return err
 	}

@@ -1,8 +1,11 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"os"
+	"os/signal"
 	"slices"
 	"strings"
 	"time"
@@ -21,6 +24,12 @@ func (a *app) vmCommand() *cobra.Command {
 		Short: "List, show and control VMs without the screen",
 		Args:  withUsage(noSuchCommand),
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		// The console takes ^C as a key; here it ends what is under way.
+		PersistentPreRun: func(cmd *cobra.Command, _ []string) {
+			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt)
+			context.AfterFunc(ctx, stop)
+			cmd.SetContext(ctx)
+		},
 	}
 	cmd.AddCommand(a.listCommand(), a.showCommand())
 	for _, v := range verbCommands() {

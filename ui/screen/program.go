@@ -2,10 +2,12 @@ package screen
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 
 	tea "github.com/charmbracelet/bubbletea"
 	"github.com/charmbracelet/x/term"
@@ -16,7 +18,8 @@ import (
 // is no terminal, keys are read from /dev/tty. The model hands its frames to
 // Show; what its View returns is not looked at.
 //
-// It returns when the model quits, ctx ends, or the terminal goes away.
+// It returns when the model quits, ctx ends, SIGINT arrives, or the terminal
+// goes away; only the last is an error.
 func (s *Screen) Run(ctx context.Context, model tea.Model, opts ...tea.ProgramOption) (tea.Model, error) {
 	closeInput, err := s.openInput()
 	if err != nil {
@@ -30,8 +33,11 @@ func (s *Screen) Run(ctx context.Context, model tea.Model, opts ...tea.ProgramOp
 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	opts = append([]tea.ProgramOption{tea.WithContext(ctx), tea.WithoutRenderer(), tea.WithOutput(s.tty.out), tea.WithInput(s.tty.in)}, opts...)
+	// Signals end ctx, which ends the program. Bubble Tea's own handler would
+	// send a message to a loop that ctx has ended already, and wait for ever.
+	opts = append([]tea.ProgramOption{tea.WithContext(ctx), tea.WithoutSignalHandler(), tea.WithoutRenderer(), tea.WithOutput(s.tty.out), tea.WithInput(s.tty.in)}, opts...)
 	p := tea.NewProgram(guard{model, s}, opts...)
+	go s.interrupts(ctx, cancel)
 	go s.WatchSize(ctx, func(w, h int) { p.Send(tea.WindowSizeMsg{Width: w, Height: h}) })
 	go func() {
 		select {
@@ -45,9 +51,38 @@ func (s *Screen) Run(ctx context.Context, model tea.Model, opts ...tea.ProgramOp
 		final = g.model
 	}
 	if lost := s.Err(); lost != nil {
-		err = fmt.Errorf("the terminal went away: %w", lost)
+		return final, fmt.Errorf("the terminal went away: %w", lost)
+	}
+	if ctx.Err() != nil && !errors.Is(err, tea.ErrProgramPanic) {
+		err = nil // a signal ended it, which is no failure of the program's
 	}
 	return final, err
+}
+
+// interrupts ends the program on SIGINT, unless another program has the
+// terminal: then a ^C was meant for that one, and reached berth only because
+// both are in the same process group.
+func (s *Screen) interrupts(ctx context.Context, end func()) {
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, os.Interrupt)
+	defer signal.Stop(c)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-c:
+			if !s.suspended() {
+				end()
+			}
+		}
+	}
+}
+
+// suspended reports whether another program has the terminal.
+func (s *Screen) suspended() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.suspends > 0
 }
 
 // openInput finds a terminal to read keys from.
@@ -66,7 +101,7 @@ func (s *Screen) openInput() (closer func(), err error) {
 // Exec is tea.Exec on this screen: c has the terminal to itself, with its
 // normal modes, and everything is drawn anew after it.
 func (s *Screen) Exec(c tea.ExecCommand, fn tea.ExecCallback) tea.Cmd {
-	return tea.Exec(&suspended{ExecCommand: c, screen: s}, fn)
+	return tea.Exec(&aside{ExecCommand: c, screen: s}, fn)
 }
 
 // ExecProcess is tea.ExecProcess on this screen.
@@ -74,15 +109,15 @@ func (s *Screen) ExecProcess(c *exec.Cmd, fn tea.ExecCallback) tea.Cmd {
 	return s.Exec(&process{c}, fn)
 }
 
-// suspended runs a command while the screen is suspended.
-type suspended struct {
+// aside runs a command while the screen is suspended.
+type aside struct {
 	tea.ExecCommand
 	screen *Screen
 }
 
 // Run suspends the screen around the command, and resumes it even when the
 // command panics.
-func (c *suspended) Run() error {
+func (c *aside) Run() error {
 	c.screen.Suspend()
 	defer c.screen.Resume()
 	return c.ExecCommand.Run()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
 	"sync"
 	"syscall"
@@ -191,4 +192,44 @@ func TestRun(t *testing.T) {
 	_ = slave.Close()
 	_ = master.Close()
 	<-out.end
+}
+
+// A signal ends the program at once, whoever else listens for it, and gives
+// the terminal back.
+func TestRunEndsOnASignal(t *testing.T) {
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+		master, slave, err := pty.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := modes(t, slave)
+		out := readPTY(master)
+		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+		s := New(slave, Options{In: slave, AltScreen: true, Term: "xterm"})
+		result := make(chan error, 1)
+		go func() {
+			_, err := s.Run(ctx, probe{screen: s})
+			result <- err
+		}()
+		at := out.await(t, 0, "size ")
+		if err := syscall.Kill(os.Getpid(), sig); err != nil {
+			t.Fatal(err)
+		}
+		out.await(t, at, altOff)
+		select {
+		case err := <-result:
+			if err != nil {
+				t.Errorf("%s: %v", sig, err)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatalf("%s did not end it", sig)
+		}
+		stop()
+		if after := modes(t, slave); after != before {
+			t.Errorf("%s: terminal modes before %+v, after %+v", sig, before, after)
+		}
+		_ = slave.Close()
+		_ = master.Close()
+		<-out.end
+	}
 }

@@ -161,7 +161,10 @@ func (s *Screen) WatchSize(ctx context.Context, changed func(w, h int)) {
 	signal.Notify(continued, unix.SIGCONT)
 	defer signal.Stop(continued)
 	for {
-		if w, h, err := s.Size(); err == nil && w > 0 && h > 0 {
+		if w, h, err := s.Size(); err == nil {
+			if w <= 0 || h <= 0 { // a serial line knows no size: what they have been since the VT100
+				w, h = 80, 24
+			}
 			s.resized(w, h)
 			changed(w, h)
 		}
