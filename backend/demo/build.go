@@ -125,7 +125,7 @@ func (f *Fleet) cast(i int, names map[string]int) {
 	v.hostile(i)
 	h.add(v)
 	v.row.ID, v.row.State, v.row.Reason = -1, backend.Shutoff, reasonUnknown
-	v.begin0(m.power, round, &build)
+	v.raise(m.power, round, &build)
 	v.applyDefinition()
 }
 
@@ -157,8 +157,8 @@ func (f *Fleet) newVM(h *host, r *role, s *service) *vm {
 	return v
 }
 
-// begin0 puts the machine in the state in which the story finds it.
-func (v *vm) begin0(p power, round int, c *chance) {
+// raise puts the machine in the state in which the story finds it.
+func (v *vm) raise(p power, round int, c *chance) {
 	if round > 0 && p != powerOff && c.happens(0.12) {
 		p = powerOff
 	}

@@ -18,8 +18,9 @@ const (
 	byDesk                 // a person at it, in office hours
 )
 
-// role is what a machine is for, and so how it behaves. The figures at full
-// load are per vCPU, so that big machines do more.
+// role is what a machine is for, and so how it behaves. What it reads,
+// writes, receives and sends at load 1 is per two vCPUs, so that big machines do
+// more.
 type role struct {
 	key   string // in names and tags
 	title string // one %s: the service or team
@@ -44,7 +45,7 @@ type role struct {
 	ignoresACPI           bool    // its power button does nothing
 	noAgent               bool
 	noConsole             bool
-	writeFast             bool // its disk counts more than its CPU when it boots
+	bigBoot               bool // it reads much when it boots
 }
 
 var (
@@ -62,7 +63,7 @@ var roles = roleTable([]role{
 	{key: "app", title: "%s: application server", oses: serverOS, vcpus: []int{4, 4, 8}, ram: []int{8, 16}, disk: []int{40}, drive: byService,
 		idle: .03, cpu: .5, read: 60 * kib, write: 90 * kib, readSize: 16 * kib, wrtSize: 12 * kib, flush: .15, rx: 900 * kib, tx: 800 * kib, mem: .5, memLoad: .2},
 	{key: "db", title: "%s: PostgreSQL", oses: debianish, vcpus: []int{4, 8}, ram: []int{16, 32}, disk: []int{200, 400}, drive: byService,
-		idle: .03, cpu: .38, read: 5.5 * mib, write: 3.2 * mib, readSize: 11 * kib, wrtSize: 14 * kib, flush: .35, rx: 500 * kib, tx: 1.4 * mib, mem: .72, memLoad: .08, writeFast: true},
+		idle: .03, cpu: .38, read: 5.5 * mib, write: 3.2 * mib, readSize: 11 * kib, wrtSize: 14 * kib, flush: .35, rx: 500 * kib, tx: 1.4 * mib, mem: .72, memLoad: .08, bigBoot: true},
 	{key: "cache", title: "%s: Valkey", oses: serverOS, vcpus: []int{2}, ram: []int{8, 16}, disk: []int{10}, drive: byService,
 		idle: .02, cpu: .3, write: 40 * kib, wrtSize: 32 * kib, rx: 2 * mib, tx: 5 * mib, mem: .7, memLoad: .05},
 	{key: "queue", title: "%s: message queue", oses: serverOS, vcpus: []int{2, 4}, ram: []int{4, 8}, disk: []int{60}, drive: byService,
@@ -74,7 +75,7 @@ var roles = roleTable([]role{
 	{key: "git", title: "Git and code review", oses: debianish, vcpus: []int{4}, ram: []int{8, 16}, disk: []int{250}, drive: byDesk,
 		idle: .05, cpu: .35, read: 1.6 * mib, write: 400 * kib, readSize: 28 * kib, wrtSize: 18 * kib, flush: .3, rx: 200 * kib, tx: 1.5 * mib, mem: .45, memLoad: .2},
 	{key: "ci", title: "CI worker", oses: debianish, vcpus: []int{4, 8}, ram: []int{8, 16}, disk: []int{100}, drive: byJobs,
-		idle: .02, cpu: .9, read: 2 * mib, write: 3 * mib, readSize: 40 * kib, wrtSize: 60 * kib, flush: .05, rx: 1.2 * mib, tx: 150 * kib, mem: .2, memLoad: .55, onSeconds: 140, offSeconds: 110, writeFast: true},
+		idle: .02, cpu: .9, read: 2 * mib, write: 3 * mib, readSize: 40 * kib, wrtSize: 60 * kib, flush: .05, rx: 1.2 * mib, tx: 150 * kib, mem: .2, memLoad: .55, onSeconds: 140, offSeconds: 110, bigBoot: true},
 	{key: "build", title: "Package builder", oses: serverOS, vcpus: []int{8, 16}, ram: []int{16, 32}, disk: []int{200}, drive: byJobs,
 		idle: .02, cpu: .96, read: 900 * kib, write: 1.6 * mib, readSize: 64 * kib, wrtSize: 90 * kib, flush: .03, rx: 300 * kib, tx: 60 * kib, mem: .18, memLoad: .5, onSeconds: 420, offSeconds: 260},
 	{key: "backup", title: "Backup server", oses: debianish, vcpus: []int{4}, ram: []int{8}, disk: []int{2000}, drive: byNight,

@@ -40,17 +40,6 @@ type nicDef struct {
 	mac, model, kind, source string
 }
 
-// writable counts the bytes of the disks that a guest may write.
-func (d *definition) writable() uint64 {
-	var n uint64
-	for i := range d.disks {
-		if !d.disks[i].readOnly {
-			n += d.disks[i].capacity
-		}
-	}
-	return n
-}
-
 // same reports whether two definitions say the same.
 func (d *definition) same(o *definition) bool {
 	return d == o || d.xml(nil) == o.xml(nil)

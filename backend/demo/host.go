@@ -142,7 +142,7 @@ func contextError(ctx context.Context) error {
 }
 
 func failed(op, target string, err error, hint string) error {
-	return &backend.OpError{Op: op, Target: target, Err: err, Hint: hint}
+	return &backend.OpError{Op: op, Target: backend.Clean(target), Err: err, Hint: hint}
 }
 
 // Poll returns the host's machines, with everything that is known of them: in
@@ -251,7 +251,7 @@ func (h *host) remove(v *vm) {
 	}
 }
 
-// byNameIs is the machine of that name, or nil.
+// named is the machine of that name, or nil.
 func (h *host) named(name string) *vm {
 	for _, v := range h.vms {
 		if v.row.Name == name {

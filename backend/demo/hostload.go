@@ -172,7 +172,7 @@ func (h *host) cpuAt(now storyTime) (backend.HostCPU, []backend.HostCPU) {
 	return total, per
 }
 
-// history gives the host the CPU counters of the time before the story, as if
+// backfill gives the host the CPU counters of the time before the story, as if
 // it had always been as busy as now.
 func (h *host) backfill() {
 	up := -h.bootAt.Seconds()

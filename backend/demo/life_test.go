@@ -13,7 +13,7 @@ import (
 // calm is a fleet in which nothing happens that the test does not do.
 var calm = Options{Seed: 4, Calm: true}
 
-// start brings a running machine to the moment after a fresh start.
+// restart brings a running machine to the moment after its power was switched on.
 func restart(t *testing.T, v *vm) {
 	t.Helper()
 	act(t, v, backend.VerbDestroy)

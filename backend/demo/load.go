@@ -205,7 +205,7 @@ func (v *vm) ask() {
 	case phaseKernel:
 		d.cpu = min(float64(v.live.vcpus), 1.3*wobble)
 		d.read, d.write = 38*mib*wobble, 2.5*mib*wobble
-		if v.role.writeFast {
+		if v.role.bigBoot {
 			d.read *= 1.6
 		}
 		d.rx, d.tx = 3*kib, 1*kib

@@ -8,7 +8,7 @@ import (
 	"berth/backend"
 )
 
-// perCore checks that a host's CPUs sum up to all that passed.
+// A host's CPUs count all the time that passed, and sum up to its total.
 func TestHostCPUsAddUp(t *testing.T) {
 	f, clock := newFleet(t, whole)
 	before := samples(t, f)
