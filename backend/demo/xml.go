@@ -9,7 +9,7 @@ import (
 )
 
 // metadataNS is the namespace of berth's own element in a domain's metadata.
-const metadataNS = "https://berth.dev/ns/1"
+const metadataNS = "urn:berth:1"
 
 // xml writes the definition as libvirt would; live is the running machine that
 // was started with it, or nil for the stored form.
