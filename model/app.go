@@ -426,7 +426,7 @@ func (a *App) Wheel(n int) {
 
 // onTask brings a task on.
 func (a *App) onTask(msg tea.Msg) tea.Cmd {
-	ended, warn, cmd := a.Tasks.Update(msg)
+	ended, cmd, warn := a.Tasks.Update(msg)
 	cmds := []tea.Cmd{cmd, a.ended(ended)}
 	if warn != nil {
 		cmds = append(cmds, a.Bad(warn.Error()))

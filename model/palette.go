@@ -16,7 +16,6 @@ type Palette struct {
 	Input   textinput.Model
 	Matches []Completion
 	Index   int
-	history int // steps back in the App's history
 }
 
 // Completion is one way to go on with what is typed.

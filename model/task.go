@@ -183,38 +183,38 @@ func actionDetail(a backend.Action) string {
 }
 
 // Update takes the registry's own messages. ended lists tasks that ended with
-// this message; warn is a trail that could not be written.
-func (t *Tasks) Update(msg tea.Msg) (ended []*Task, warn error, cmd tea.Cmd) {
+// this message; the error is a trail that could not be written.
+func (t *Tasks) Update(msg tea.Msg) (ended []*Task, cmd tea.Cmd, warn error) {
 	switch m := msg.(type) {
 	case taskMsg:
 		return t.onAnswer(m)
 	case taskTick:
 		if k := t.find(m.id); k != nil && k.State == TaskSettling {
 			if t.settle(k) {
-				return []*Task{k}, nil, t.next(k.Key.Host)
+				return []*Task{k}, t.next(k.Key.Host), nil
 			}
-			return nil, nil, t.tick(k)
+			return nil, t.tick(k), nil
 		}
 	}
 	return nil, nil, nil
 }
 
-func (t *Tasks) onAnswer(m taskMsg) ([]*Task, error, tea.Cmd) {
+func (t *Tasks) onAnswer(m taskMsg) ([]*Task, tea.Cmd, error) {
 	k := t.find(m.id)
 	if k == nil || k.State != TaskCalling {
-		return nil, m.auditErr, nil // cancelled meanwhile
+		return nil, nil, m.auditErr // cancelled meanwhile
 	}
 	poll := t.fleet.PollHost(k.Key.Host)
 	if m.err != nil {
 		t.end(k, m.err, backend.Hint(m.err))
-		return []*Task{k}, m.auditErr, tea.Batch(poll, t.next(k.Key.Host))
+		return []*Task{k}, tea.Batch(poll, t.next(k.Key.Host)), m.auditErr
 	}
 	k.State = TaskSettling
 	k.settleBy = t.clock.Now().Add(settleTime(k.Action.Verb))
 	if t.settle(k) {
-		return []*Task{k}, m.auditErr, tea.Batch(poll, t.next(k.Key.Host))
+		return []*Task{k}, tea.Batch(poll, t.next(k.Key.Host)), m.auditErr
 	}
-	return nil, m.auditErr, tea.Batch(poll, t.tick(k), t.next(k.Key.Host))
+	return nil, tea.Batch(poll, t.tick(k), t.next(k.Key.Host)), m.auditErr
 }
 
 func (t *Tasks) tick(k *Task) tea.Cmd {
@@ -245,7 +245,7 @@ func (t *Tasks) settle(k *Task) bool {
 		return true
 	}
 	if t.clock.Now().After(k.settleBy) {
-		err, next := ignored(k)
+		next, err := ignored(k)
 		t.end(k, err, next)
 		return true
 	}
@@ -280,12 +280,12 @@ func settleTime(v backend.Verb) time.Duration {
 
 var errIgnored = errors.New("the guest did not follow")
 
-func ignored(k *Task) (err error, next string) {
+func ignored(k *Task) (next string, err error) {
 	switch k.Action.Verb {
 	case backend.VerbShutdown, backend.VerbShutdownACPI, backend.VerbShutdownAgent:
-		return fmt.Errorf("%s %s: %w within %s", k.Action.Verb, k.Name, errIgnored, settleTime(k.Action.Verb)), "force it off?"
+		return "force it off?", fmt.Errorf("%s %s: %w within %s", k.Action.Verb, k.Name, errIgnored, settleTime(k.Action.Verb))
 	}
-	return fmt.Errorf("%s %s: accepted, but not seen to happen within %s", k.Action.Verb, k.Name, settleTime(k.Action.Verb)), ""
+	return "", fmt.Errorf("%s %s: accepted, but not seen to happen within %s", k.Action.Verb, k.Name, settleTime(k.Action.Verb))
 }
 
 func (t *Tasks) end(k *Task, err error, next string) {
