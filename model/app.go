@@ -231,6 +231,9 @@ func (a *App) onFleet(msg tea.Msg) tea.Cmd {
 	for _, e := range change.Events {
 		a.Events.AddEvent(e)
 	}
+	if change.Hosts {
+		a.showReach()
+	}
 	if change.Rows {
 		ended, cmd := a.Tasks.Polled()
 		cmds = append(cmds, cmd, a.ended(ended), a.flashes())
@@ -238,6 +241,29 @@ func (a *App) onFleet(msg tea.Msg) tea.Cmd {
 		a.want()
 	}
 	return tea.Batch(cmds...)
+}
+
+// showReach turns to the page that says why no host answers, and back to the
+// list as soon as one does.
+func (a *App) showReach() {
+	switch {
+	case a.Screen == ScreenVMs && a.Fleet.unreached():
+		a.Screen = ScreenConnect
+	case a.Screen == ScreenConnect && a.Fleet.anyConnected():
+		a.Screen = ScreenVMs
+		a.want()
+	}
+}
+
+// Failures are the connections that were tried and why each failed.
+func (a *App) Failures() []Attempt {
+	out := append([]Attempt(nil), a.Attempts...)
+	for _, s := range a.Fleet.hosts {
+		if s.Err != nil {
+			out = append(out, Attempt{URI: s.Host.URI(), Err: s.Err})
+		}
+	}
+	return out
 }
 
 // want tells the fleet whose figures the screen shows.

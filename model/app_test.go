@@ -536,3 +536,22 @@ func TestKeysThatArriveTogetherAreTakenOneByOne(t *testing.T) {
 		t.Fatalf("on %s", h.app.Screen)
 	}
 }
+
+func TestWhenNoHostAnswersThePageSaysWhyUntilOneDoes(t *testing.T) {
+	f := newFakeHost("hv1", "a")
+	f.pollErr = backend.ErrUnreachable
+	h := newHarness(t, Options{Hosts: hosts(f)})
+	if h.app.Screen != ScreenConnect || len(h.app.Failures()) != 1 || h.app.Failures()[0].URI != "fake:///hv1" {
+		t.Fatalf("on %s, failures %+v", h.app.Screen, h.app.Failures())
+	}
+	f.pollErr = nil
+	h.keys("r")
+	if h.app.Screen != ScreenVMs || h.names() != "a" {
+		t.Fatalf("on %s with %q", h.app.Screen, h.names())
+	}
+	f.pollErr = backend.ErrUnreachable // a host that has answered keeps its rows
+	h.pass(5 * time.Second)
+	if h.app.Screen != ScreenVMs || h.names() != "a" {
+		t.Fatalf("on %s with %q", h.app.Screen, h.names())
+	}
+}

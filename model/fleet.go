@@ -531,6 +531,26 @@ func (f *Fleet) onEvents(m eventsMsg) (Change, tea.Cmd) {
 	return Change{Events: m.events}, tea.Batch(waitEvents(m.host, m.ch), f.pollSoon(s, eventJoin))
 }
 
+// unreached reports whether every host has been tried and none has ever
+// answered.
+func (f *Fleet) unreached() bool {
+	for _, s := range f.hosts {
+		if !s.PolledAt.IsZero() || s.Err == nil {
+			return false
+		}
+	}
+	return len(f.hosts) > 0
+}
+
+func (f *Fleet) anyConnected() bool {
+	for _, s := range f.hosts {
+		if s.Connected {
+			return true
+		}
+	}
+	return false
+}
+
 // Stale reports whether the row's figures are older than they should be, and
 // since when.
 func (f *Fleet) Stale(r *Row) (since time.Time, stale bool) {

@@ -236,10 +236,7 @@ func (a *App) nextHit(step int) tea.Cmd {
 
 // retry tries all connections again.
 func (a *App) retry() tea.Cmd {
-	if len(a.Attempts) == 0 {
-		return a.Fleet.PollNow()
-	}
-	var cmds []tea.Cmd
+	cmds := []tea.Cmd{a.Fleet.PollNow()}
 	for _, t := range a.Attempts {
 		cmds = append(cmds, a.tryURI(t.URI))
 	}

@@ -15,10 +15,11 @@ func (r *Root) connectBody(w, h int) string {
 		}
 	}
 	lines = append(lines, "")
-	if len(r.app.Attempts) == 0 {
+	failures := r.app.Failures()
+	if len(failures) == 0 {
 		add("", themes.RoleText, "berth is not connected to any host.")
 	}
-	for _, t := range r.app.Attempts {
+	for _, t := range failures {
 		add("", themes.RoleBad, r.look.Glyphs.Cross+" "+backend.Clean(t.URI))
 		add("  ", themes.RoleText, backend.Clean(t.Err.Error()))
 		lines = append(lines, "")
