@@ -32,7 +32,29 @@ func definitionsDiffer(live, stored string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	forgiveListen(a.child("devices"), b.child("devices"))
 	return a.canon() != b.canon(), nil
+}
+
+// forgiveListen drops the address that a live display got from the daemon's
+// configuration where the stored one leaves it open.
+func forgiveListen(live, stored *node) {
+	if live == nil || stored == nil {
+		return
+	}
+	shown := stored.all("graphics")
+	for i, g := range live.all("graphics") {
+		if i >= len(shown) || shown[i].attrs["listen"] != "" {
+			continue
+		}
+		delete(g.attrs, "listen")
+		want := shown[i].all("listen")
+		for n, l := range g.all("listen") {
+			if n < len(want) && want[n].attrs["address"] == "" {
+				delete(l.attrs, "address")
+			}
+		}
+	}
 }
 
 // parseNode reads a document, without namespaces' attributes.
@@ -187,6 +209,15 @@ func (n *node) child(name string) *node {
 		}
 	}
 	return nil
+}
+
+func (n *node) all(name string) (out []*node) {
+	for _, c := range n.children {
+		if c.name == name {
+			out = append(out, c)
+		}
+	}
+	return out
 }
 
 func (n *node) drop(names ...string) {

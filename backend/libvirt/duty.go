@@ -21,7 +21,7 @@ const (
 	// among them holds up.
 	batchMost = 8
 	// quietEvery is how often a guest is asked that does nothing.
-	quietEvery = 15 * time.Second
+	quietEvery = 10 * time.Second
 	// quietCPU is the use of one core below which a guest may be doing nothing.
 	quietCPU = 0.01
 	// againEvery keeps two questions to one guest apart.

@@ -185,6 +185,16 @@ func failed(op, target string, err error) error {
 	return e
 }
 
+// broken wraps what happened to a question about the whole host. Errors that
+// already say what and where, as those of dialling, are left as they are.
+func (h *Host) broken(op string, err error) error {
+	var e *backend.OpError
+	if err == nil || errors.As(err, &e) {
+		return err
+	}
+	return failed(op, h.name, err)
+}
+
 // hasCode reports whether err is the daemon's error of that code.
 func hasCode(err error, code libvirt.ErrorNumber) bool {
 	var d *daemonError

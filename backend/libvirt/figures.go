@@ -42,9 +42,9 @@ func (h *Host) Figures(ctx context.Context, uuids []backend.UUID) ([]backend.Fig
 	case h.figuring <- struct{}{}:
 		defer func() { <-h.figuring }()
 	case <-ctx.Done():
-		return nil, failed("figures", h.name, ended(ctx))
+		return nil, h.broken("figures", ended(ctx))
 	case <-h.life.Done():
-		return nil, failed("figures", h.name, backend.ErrClosed)
+		return nil, h.broken("figures", backend.ErrClosed)
 	}
 	wanted := h.table.wanted(uuids)
 	h.refreshAddresses(wanted)
@@ -56,7 +56,7 @@ func (h *Host) Figures(ctx context.Context, uuids []backend.UUID) ([]backend.Fig
 		got = append(got, more...)
 	}
 	if err != nil {
-		return nil, failed("figures", h.name, err)
+		return nil, h.broken("figures", err)
 	}
 	return h.complete(wanted, got), nil
 }

@@ -32,20 +32,20 @@ func (h *Host) Poll(ctx context.Context) (backend.Poll, error) {
 	case h.polling <- struct{}{}:
 		defer func() { <-h.polling }()
 	case <-ctx.Done():
-		return backend.Poll{}, failed("poll", h.name, ended(ctx))
+		return backend.Poll{}, h.broken("poll", ended(ctx))
 	case <-h.life.Done():
-		return backend.Poll{}, failed("poll", h.name, backend.ErrClosed)
+		return backend.Poll{}, h.broken("poll", backend.ErrClosed)
 	}
 	first, err := h.refresh(ctx)
 	if err != nil {
-		return backend.Poll{}, failed("poll", h.name, err)
+		return backend.Poll{}, h.broken("poll", err)
 	}
 	if !first {
 		if err := h.count(ctx); err != nil {
-			return backend.Poll{}, failed("poll", h.name, err)
+			return backend.Poll{}, h.broken("poll", err)
 		}
 		if err := h.readFacts(ctx); err != nil {
-			return backend.Poll{}, failed("poll", h.name, err)
+			return backend.Poll{}, h.broken("poll", err)
 		}
 	}
 	p := backend.Poll{At: h.now(), VMs: h.table.snapshot(h.name)}

@@ -37,14 +37,14 @@ type staticFacts struct {
 // that libvirt is slow to tell come with a later Sample.
 func (h *Host) Sample(ctx context.Context) (backend.HostSample, error) {
 	if h.life.Err() != nil {
-		return backend.HostSample{}, failed("sample", h.name, backend.ErrClosed)
+		return backend.HostSample{}, h.broken("sample", backend.ErrClosed)
 	}
 	err := h.ping(ctx)
 	static := h.staticSample(ctx, err == nil)
 	if h.sampler != nil {
 		s, lerr := h.sampler(ctx)
 		if lerr != nil {
-			return s, failed("sample", h.name, errors.Join(lerr, err))
+			return s, h.broken("sample", errors.Join(lerr, err))
 		}
 		s.Local, s.Connected = true, err == nil
 		s.Hypervisor, s.Libvirt = static.Hypervisor, static.Libvirt
@@ -52,10 +52,10 @@ func (h *Host) Sample(ctx context.Context) (backend.HostSample, error) {
 		return s, nil
 	}
 	if err != nil {
-		return static, failed("sample", h.name, err)
+		return static, h.broken("sample", err)
 	}
 	s, err := h.remoteSample(ctx, static)
-	return s, failed("sample", h.name, err)
+	return s, h.broken("sample", err)
 }
 
 // ping measures one round trip.

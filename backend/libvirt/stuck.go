@@ -13,7 +13,7 @@ const (
 	// for a moment.
 	stuckAfter = 3 * time.Second
 	stuckFirst = 2 * time.Second // wait before the first retry
-	stuckMost  = 30 * time.Second
+	stuckMost  = 10 * time.Second
 )
 
 // quarantine holds the domains whose QEMU does not answer. They are asked

@@ -85,7 +85,7 @@ func (h *Host) undefineOnly(ctx context.Context, d libvirt.Domain, x *domainXML,
 	})
 	var e *daemonError
 	if errors.As(coded(err), &e) && errors.Is(err, backend.ErrState) || e != nil && e.kind == backend.ErrState {
-		return &backend.OpError{Op: "undefine", Target: backend.Clean(d.Name), Err: e,
+		return &backend.OpError{Op: "delete the definition", Err: e,
 			Hint: "choose to delete its snapshots, saved state or NVRAM with it"}
 	}
 	return err

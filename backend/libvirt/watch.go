@@ -56,7 +56,7 @@ var watched = []libvirt.DomainEventID{
 // channel is closed when that is lost or ctx ends.
 func (h *Host) Watch(ctx context.Context) (<-chan backend.Event, error) {
 	if h.life.Err() != nil {
-		return nil, failed("watch", h.name, backend.ErrClosed)
+		return nil, h.broken("watch", backend.ErrClosed)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	stop := context.AfterFunc(h.life, cancel)
@@ -64,7 +64,7 @@ func (h *Host) Watch(ctx context.Context) (<-chan backend.Event, error) {
 	if err != nil {
 		stop()
 		cancel()
-		return nil, failed("watch", h.name, err)
+		return nil, h.broken("watch", err)
 	}
 	live, unsubscribe := context.WithCancel(context.WithoutCancel(ctx))
 	end := func() {
@@ -76,7 +76,7 @@ func (h *Host) Watch(ctx context.Context) (<-chan backend.Event, error) {
 	if err != nil {
 		stop()
 		end()
-		return nil, failed("watch", h.name, err)
+		return nil, h.broken("watch", err)
 	}
 	out := make(chan backend.Event, watchBuffer)
 	h.watches.Add(1)
