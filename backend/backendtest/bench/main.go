@@ -84,7 +84,7 @@ func (b *bench) lab(ctx context.Context) (err error) {
 		{"1000 domains, 100 running", 900, 0, 200, [3]float64{3, 6, 9}, 50},
 	} {
 		progress("making guests: %s", size.title)
-		crowd := lab.Guest{Name: fmt.Sprintf("vm%d", size.defined)}
+		crowd := lab.Guest{Name: fmt.Sprintf("vm%d", size.defined), NIC: true}
 		if err := b.host.Crowd(ctx, crowd, size.defined, size.running); err != nil {
 			return err
 		}

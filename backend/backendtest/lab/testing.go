@@ -99,9 +99,9 @@ func Main(m *testing.M) int {
 	return code
 }
 
-// context bounds what one step of a test may take.
+// context bounds what one step of a test, or of its cleaning up, may take.
 func (l T) context() (context.Context, context.CancelFunc) {
-	return context.WithTimeout(l.Context(), 3*time.Minute)
+	return context.WithTimeout(context.WithoutCancel(l.Context()), 3*time.Minute)
 }
 
 func (l T) check(err error) {
