@@ -83,7 +83,7 @@ func console(ctx context.Context, o cli.ConsoleOptions) error {
 func modelOptions(o cli.ConsoleOptions, names []string) model.Options {
 	c := o.Config
 	opt := model.Options{
-		Hosts: o.Hosts, Demo: o.Demo, ReadOnly: c.ReadOnly, Version: o.Version,
+		Hosts: o.Hosts, Demo: o.Demo, ReadOnly: c.ReadOnly, Version: o.Version, Warnings: c.Warnings,
 		Themes: names, Keys: c.Keys, Editor: strings.Fields(c.Editor), SSHUser: c.SSHUser, PicDir: c.ScreenshotDir,
 		AskLossOnly: c.Confirm == "loss",
 		Trail:       &audit.Trail{}, HostThemes: o.HostThemes, StartDemo: o.StartDemo,

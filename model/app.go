@@ -64,6 +64,7 @@ type Options struct {
 	Demo     bool
 	ReadOnly bool
 	Version  string
+	Warnings []error // of the start, to be shown once
 	Settings Settings
 	Themes   []string // names that :theme offers
 	Keys     map[string]string
@@ -154,6 +155,10 @@ func NewApp(ctx context.Context, opt Options) *App {
 		if err := a.VMs.SetFilter(opt.Settings.Filter); err != nil {
 			a.Warn(err.Error())
 		}
+	}
+	for _, w := range opt.Warnings {
+		a.Warn(w.Error())
+		a.Events.Add(LogEntry{At: a.clock.Now(), Level: LevelWarn, Kind: "berth", Text: w.Error()})
 	}
 	if len(opt.Hosts) == 0 {
 		a.Screen = ScreenConnect

@@ -112,8 +112,10 @@ func (a *app) load(cmd *cobra.Command) error {
 	}
 	fillDefaults(c, a.DefaultTheme)
 	a.config = c
-	for _, w := range c.Warnings {
-		a.complain(w)
+	if cmd.HasParent() { // the console shows them itself
+		for _, w := range c.Warnings {
+			a.complain(w)
+		}
 	}
 	return nil
 }
