@@ -83,7 +83,6 @@ func transient(t testing.TB, l lab.T, g lab.Guest) backend.UUID {
 func TestLabConformanceTestDriver(t *testing.T) {
 	l := lab.Shared(t)
 	uri := l.Host(1).URI("test")
-	noAgent := "the mock driver has no agents"
 	backendtest.Run(t, backendtest.Fixture{
 		Open:         func(t testing.TB) backend.Host { return open(t, uri, false) },
 		OpenReadOnly: func(t testing.TB) backend.Host { return open(t, uri, true) },
@@ -94,10 +93,17 @@ func TestLabConformanceTestDriver(t *testing.T) {
 			}
 			return "<domain type='test'><name>" + lab.Escape(name) + "</name>" + about + "<memory unit='MiB'>64</memory><vcpu>1</vcpu><os><type>hvm</type></os></domain>"
 		},
-		GuestObeys:   true,
-		Lacks:        map[backend.Verb]string{backend.VerbShutdownAgent: noAgent},
+		GuestObeys: true,
+		Lacks: map[backend.Verb]string{
+			backend.VerbStartPaused:   "the mock driver has no flags for starting",
+			backend.VerbStartFresh:    "the mock driver has no flags for starting",
+			backend.VerbShutdownACPI:  "the mock driver has no ways of shutting down",
+			backend.VerbShutdownAgent: "the mock driver has no agents",
+		},
+		VagueErrors:  "the mock driver calls every refusal an internal error",
+		VagueReasons: "the mock driver says booted of what was restored",
 		NoLog:        "the mock driver runs no QEMU",
 		NoCounters:   "the mock driver's domains use no CPU",
-		NoScreenshot: "",
+		NoScreenshot: "the mock driver's picture is the same whether a domain runs or not",
 	})
 }
