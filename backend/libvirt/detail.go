@@ -131,6 +131,9 @@ func (q *inquiry) part(what string, err error) {
 // be stuck is not asked.
 func (q *inquiry) live(ctx context.Context) error {
 	h, u := q.h, backend.UUID(q.dom.UUID)
+	if !h.qemu {
+		return q.vcpus(ctx)
+	}
 	start := h.now()
 	if held, due := h.stuck.holds(u, q.run, start); held && !due {
 		q.part("vCPU times", q.vcpus(ctx))

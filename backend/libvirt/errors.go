@@ -114,6 +114,11 @@ var phrases = []struct {
 	{0, "Active console session exists", backend.ErrBusy},
 	{0, "already exists", backend.ErrInvalid},
 	{0, "monitor socket", backend.ErrStuck},
+	// The test driver's own words.
+	{libvirt.ErrInternalError, "is already running", backend.ErrState},
+	{libvirt.ErrInternalError, "not paused", backend.ErrState},
+	{libvirt.ErrInternalError, "not running", backend.ErrState},
+	{0, "unsupported flags (", backend.ErrUnsupported},
 }
 
 // coded gives a daemon's error its sentinel; other errors pass unchanged.

@@ -34,6 +34,7 @@ type facts struct {
 	os                 string
 	hasAgent, agentUp  bool
 	disks              int
+	targets            []string // the disks' names in the guest
 	nics               []nicFact
 }
 
@@ -56,6 +57,9 @@ func makeFacts(d *domainXML, at time.Time) *facts {
 	}
 	for _, t := range d.Metadata.Tags.Tag {
 		f.tags = append(f.tags, backend.Clean(t))
+	}
+	for i := range d.Devices.Disks {
+		f.targets = append(f.targets, d.Devices.Disks[i].Target.Dev)
 	}
 	f.hasAgent, f.agentUp = d.Devices.agent()
 	for i := range d.Devices.Interfaces {

@@ -38,6 +38,9 @@ type asked struct {
 // Figures asks the QEMUs of the given domains, as many as its ration of time
 // allows. Domains that do not answer come back with StuckSince set.
 func (h *Host) Figures(ctx context.Context, uuids []backend.UUID) ([]backend.Figures, error) {
+	if h.life.Err() != nil {
+		return nil, h.broken("figures", backend.ErrClosed)
+	}
 	select {
 	case h.figuring <- struct{}{}:
 		defer func() { <-h.figuring }()
@@ -145,8 +148,8 @@ var errSilent = fmt.Errorf("%w: a QEMU monitor", backend.ErrTimeout)
 
 // askBatch asks for some domains in one call.
 func (h *Host) askBatch(ctx context.Context, batch []asked, deadline time.Duration) ([]backend.Figures, error) {
-	if h.bulkless.Load() {
-		return nil, nil
+	if h.bulkless.Load() || !h.qemu {
+		return h.askPlain(ctx, batch)
 	}
 	doms := make([]libvirt.Domain, len(batch))
 	for i, a := range batch {
@@ -169,7 +172,7 @@ func (h *Host) askBatch(ctx context.Context, batch []asked, deadline time.Durati
 		return nil, errSilent
 	case unsupported(err):
 		h.bulkless.Store(true)
-		return nil, nil
+		return h.askPlain(ctx, batch)
 	case gone(err): // one of them stopped meanwhile: the next Poll tells which
 		for _, a := range batch {
 			h.table.touch(a.uuid, touchState)

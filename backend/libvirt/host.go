@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -59,6 +60,7 @@ type Host struct {
 
 	polling  chan struct{} // held by the Poll under way
 	figuring chan struct{} // held by the Figures under way
+	qemu     bool          // the driver is QEMU's: domains have monitors and processes
 	table    *table
 	plan     *ration
 	stuck    *quarantine
@@ -85,7 +87,7 @@ func New(o Options) (*Host, error) {
 		return nil, err
 	}
 	h := newHost(o, t)
-	if t.Local() && t.Driver() != string(libvirt.TestDefault) {
+	if t.Local() && h.qemu {
 		h.procs = newProcs()
 	}
 	return h, nil
@@ -97,7 +99,7 @@ func newHost(o Options, t target) *Host {
 	h := &Host{
 		name: o.Name, readOnly: o.ReadOnly, target: t, now: time.Now, life: life, end: end,
 		polling: make(chan struct{}, 1), figuring: make(chan struct{}, 1),
-		table: newTable(), plan: newRation(), stuck: newQuarantine(),
+		qemu: strings.HasPrefix(t.Driver(), "qemu:"), table: newTable(), plan: newRation(), stuck: newQuarantine(),
 	}
 	if h.name == "" {
 		h.name = t.Label()

@@ -28,6 +28,9 @@ const (
 
 // Poll returns every domain. See the package comment for what it asks.
 func (h *Host) Poll(ctx context.Context) (backend.Poll, error) {
+	if h.life.Err() != nil {
+		return backend.Poll{}, h.broken("poll", backend.ErrClosed)
+	}
 	select {
 	case h.polling <- struct{}{}:
 		defer func() { <-h.polling }()
