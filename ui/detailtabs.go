@@ -93,14 +93,13 @@ func (r *Root) historyTab(w int) []string {
 		}
 		return out
 	}
-	rate := func(v float64) string { return model.Rate(v) + "/s" }
 	var out []string
 	out = append(out, graph("CPU", &h.CPU, 100*float64(max(1, row.VCPUs)), pct)...)
 	out = append(out, graph("memory", &h.Mem, float64(row.MemoryMax), model.Bytes)...)
-	out = append(out, graph("disk read", &h.DiskRead, 0, rate)...)
-	out = append(out, graph("disk write", &h.DiskWrite, 0, rate)...)
-	out = append(out, graph("net in", &h.NetRx, 0, rate)...)
-	return append(out, graph("net out", &h.NetTx, 0, rate)...)
+	out = append(out, graph("disk read", &h.DiskRead, 0, perSecond)...)
+	out = append(out, graph("disk write", &h.DiskWrite, 0, perSecond)...)
+	out = append(out, graph("net in", &h.NetRx, 0, perSecond)...)
+	return append(out, graph("net out", &h.NetTx, 0, perSecond)...)
 }
 
 func (r *Root) xmlTab() []string {

@@ -154,33 +154,88 @@ func (r *Root) overviewTab(w int) []string {
 	return append(append(left, ""), right...)
 }
 
-// overviewLoad are the live figures with a short history beside each.
+// overviewLoad are the live figures, with a short history or a gauge beside
+// each.
 func (r *Root) overviewLoad(row *model.Row, w int) []string {
 	h := r.app.Fleet.History(row.Key())
 	if h == nil {
 		h = &model.History{}
 	}
-	line := func(name, value string, s *model.Series, limit float64) string {
-		spark := widget.Sparkline(s.Last(model.HistoryLen), max(4, w-39), limit, &r.look.Glyphs)
-		return " " + r.st(themes.RoleMuted, widget.Fit(name, 10)) + " " + widget.Fit(value, 24) + " " + r.st(themes.RoleSpark, spark)
-	}
-	rate := func(v float64) string { return model.Rate(v) + "/s" }
 	vcpus := float64(max(1, row.VCPUs))
+	room := max(4, w-39)
+	spark := func(name, value string, s *model.Series, limit float64) string {
+		if limit == 0 {
+			limit = 1.3 * s.Max() // so that a steady rate does not look like a limit reached
+		}
+		return r.loadLine(name, value, r.st(themes.RoleSpark, widget.Sparkline(s.Last(model.HistoryLen), room, limit, &r.look.Glyphs)))
+	}
 	out := []string{
 		r.section("Load"),
-		line("CPU", fmt.Sprintf("%s core, %s of %d", pct(row.Rates.CPU), pct(row.CPUOfOwn()), row.VCPUs), &h.CPU, 100*vcpus),
-		line("memory", model.Bytes(memUsed(row))+" of "+model.Bytes(float64(row.MemoryMax))+memSource(row), &h.Mem, float64(row.MemoryMax)),
-		line("disk read", rate(row.Rates.DiskRead), &h.DiskRead, 0),
-		line("disk write", rate(row.Rates.DiskWrite), &h.DiskWrite, 0),
-		line("net in", rate(row.Rates.NetRx), &h.NetRx, 0),
-		line("net out", rate(row.Rates.NetTx), &h.NetTx, 0),
+		spark("CPU", fmt.Sprintf("%s core, %s of %d", pct(row.Rates.CPU), pct(row.CPUOfOwn()), row.VCPUs), &h.CPU, 100*vcpus),
+		spark("memory", model.Bytes(memUsed(row))+" of "+model.Bytes(float64(row.MemoryMax))+memSource(row), &h.Mem, float64(row.MemoryMax)),
+		spark("disk read", perSecond(row.Rates.DiskRead), &h.DiskRead, 0),
+		spark("disk write", perSecond(row.Rates.DiskWrite), &h.DiskWrite, 0),
+		spark("net in", perSecond(row.Rates.NetRx), &h.NetRx, 0),
+		spark("net out", perSecond(row.Rates.NetTx), &h.NetTx, 0),
 	}
-	for i, v := range r.app.Detail.VCPURates {
-		if i < 16 {
-			out = append(out, line(fmt.Sprintf("vcpu %d", i), pct(v), &model.Series{}, 100))
+	out = append(out, r.overviewVCPUs(room)...)
+	return append(out, r.overviewDevices()...)
+}
+
+func (r *Root) loadLine(name, value, picture string) string {
+	return " " + r.st(themes.RoleMuted, widget.Fit(name, 10)) + " " + widget.Fit(value, 24) + " " + picture
+}
+
+func perSecond(v float64) string {
+	if math.IsNaN(v) {
+		return model.Unknown
+	}
+	return model.Rate(v) + "/s"
+}
+
+// shownVCPUs is how many virtual CPUs the overview has lines for.
+const shownVCPUs = 16
+
+func (r *Root) overviewVCPUs(room int) []string {
+	var out []string
+	g := widget.GaugeStyle{Full: r.styles.Get(themes.RoleBarFull), Empty: r.styles.Get(themes.RoleBarEmpty), Glyphs: &r.look.Glyphs}
+	rates := r.app.Detail.VCPURates
+	for i, v := range rates {
+		if i == shownVCPUs {
+			return append(out, r.loadLine("", fmt.Sprintf("and %d more", len(rates)-i), ""))
 		}
+		out = append(out, r.loadLine(fmt.Sprintf("vcpu %d", i), pct(v), widget.Gauge(v/100, room, "", g)))
 	}
 	return out
+}
+
+// overviewDevices is a line for each disk and card; the devices tab has more.
+func (r *Root) overviewDevices() []string {
+	d := r.app.Detail
+	if !d.HasData {
+		return nil
+	}
+	out := []string{"", r.section("Devices")}
+	for i := range d.Data.Disks {
+		k := &d.Data.Disks[i]
+		out = append(out, r.loadLine(k.Target, size(k.Capacity)+" "+k.Format, r.inOut(d.DiskRates[i].DiskRead, d.DiskRates[i].DiskWrite, "read", "written")))
+	}
+	for i := range d.Data.NICs {
+		n := &d.Data.NICs[i]
+		name := n.Target
+		if name == "" {
+			name = n.Type
+		}
+		out = append(out, r.loadLine(name, strings.TrimSpace(n.Type+" "+n.Source), r.inOut(d.NICRates[i].NetRx, d.NICRates[i].NetTx, "in", "out")))
+	}
+	return out
+}
+
+func (r *Root) inOut(in, out float64, inWord, outWord string) string {
+	if math.IsNaN(in) && math.IsNaN(out) {
+		return r.st(themes.RoleMuted, model.Unknown)
+	}
+	return perSecond(in) + r.st(themes.RoleMuted, " "+inWord+"  ") + perSecond(out) + r.st(themes.RoleMuted, " "+outWord)
 }
 
 // pct is a percentage with its sign, or Unknown without.
