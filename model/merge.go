@@ -1,0 +1,83 @@
+package model
+
+import (
+	"time"
+
+	"berth/backend"
+)
+
+// merge brings a poll into the rows. Figures that the poll did not read are
+// kept with the time they were read.
+func (f *Fleet) merge(s *HostState, p backend.Poll) {
+	seen := make(map[backend.Key]bool, len(p.VMs))
+	for i := range p.VMs {
+		vm := &p.VMs[i]
+		k := vm.Key()
+		seen[k] = true
+		r := f.rows[k]
+		if r == nil {
+			f.rows[k] = &Row{VM: *vm, Rates: UnknownRates(), PolledAt: p.At}
+			continue
+		}
+		f.mergeRow(r, vm, p.At)
+	}
+	for k := range f.rows {
+		if k.Host == s.Host.Name() && !seen[k] {
+			delete(f.rows, k)
+			delete(f.history, k)
+		}
+	}
+}
+
+func (f *Fleet) mergeRow(r *Row, vm *backend.VM, at time.Time) {
+	prev := r.VM
+	r.VM = *vm
+	r.HostDown, r.PolledAt = false, at
+	if vm.ID == prev.ID {
+		keepUnread(&r.VM, &prev)
+	}
+	if vm.State != prev.State {
+		r.FlashUntil = f.clock.Now().Add(flashFor)
+		if r.Since.IsZero() {
+			r.Since = at
+		}
+	} else if r.Since.IsZero() {
+		r.Since = prev.Since
+	}
+	r.Rates = DeriveRates(&prev, &r.VM, r.Rates)
+	if r.State.Active() {
+		f.record(r)
+	}
+}
+
+// keepUnread copies from prev what the poll behind vm did not read.
+func keepUnread(vm, prev *backend.VM) {
+	if vm.CPU.At.IsZero() {
+		vm.CPU = prev.CPU
+	}
+	if vm.Mem.At.IsZero() || (vm.Mem.Source == backend.MemoryResident && prev.Mem.Source == backend.MemoryGuest && vm.Mem.At.Sub(prev.Mem.At) < 30*time.Second) {
+		vm.Mem = prev.Mem
+	}
+	if vm.Disk.At.IsZero() {
+		vm.Disk = prev.Disk
+	}
+	if vm.Net.At.IsZero() {
+		vm.Net = prev.Net
+	}
+	if vm.AddressesAt.IsZero() {
+		vm.Addresses, vm.AddressesAt = prev.Addresses, prev.AddressesAt
+	}
+	if vm.StuckSince.IsZero() {
+		vm.StuckSince = prev.StuckSince
+	}
+	if vm.FactsAt.IsZero() && !prev.FactsAt.IsZero() {
+		keepFacts(vm, prev)
+	}
+}
+
+// keepFacts copies what the definition says.
+func keepFacts(vm, prev *backend.VM) {
+	vm.FactsAt, vm.VCPUs, vm.MemoryMax = prev.FactsAt, prev.VCPUs, prev.MemoryMax
+	vm.Title, vm.Description, vm.Tags, vm.OS = prev.Title, prev.Description, prev.Tags, prev.OS
+	vm.HasAgent, vm.Snapshots, vm.Disks, vm.NICs = prev.HasAgent, prev.Snapshots, prev.Disks, prev.NICs
+}
