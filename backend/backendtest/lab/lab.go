@@ -58,7 +58,7 @@ func (l *Lab) up(ctx context.Context, n int) error {
 	if err != nil {
 		return err
 	}
-	if l.net, err = plugNetwork(ctx); err != nil {
+	if l.net, err = plugNetwork(ctx, l.Dir); err != nil {
 		return err
 	}
 	for i := 1; i <= n; i++ {

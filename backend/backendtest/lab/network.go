@@ -18,12 +18,17 @@ type network struct {
 	sw     *process // owns the bridge's namespace
 }
 
-func plugNetwork(ctx context.Context) (*network, error) {
+func plugNetwork(ctx context.Context, dir string) (*network, error) {
+	log, err := os.Create(filepath.Join(dir, "switch.log"))
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
 	n := &network{}
 	if err := n.claim(); err != nil {
 		return nil, err
 	}
-	sw, err := startProcess(os.Stderr, []string{"-n", "-p"}, "cat")
+	sw, err := startProcess(log, []string{"-n", "-p"}, "cat")
 	if err != nil {
 		n.lock.Close()
 		return nil, err
