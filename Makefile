@@ -33,6 +33,7 @@ bench: build ## measure berth beside virsh on the lab, as root
 	@$(LABDIR)/scripts/install
 	go run ./backend/backendtest/bench -berth ./berth
 
+screenshots: VERSION = $(shell git describe --tags --abbrev=0 2>/dev/null || echo development)
 screenshots: build ## take screenshots/*.png of the program
 	screenshots/take
 
