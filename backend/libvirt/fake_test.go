@@ -242,7 +242,9 @@ func (d *fakeDaemon) builtin(f *fakeConn, proc uint32) func([]byte) ([]byte, err
 	case procLookup:
 		return d.lookup
 	case procState:
-		return func(p []byte) ([]byte, error) { return d.about(p, func(x *xdr, m fakeDomain) { x.u32(m.state).u32(1) }) }
+		return func(p []byte) ([]byte, error) {
+			return d.about(p, func(x *xdr, m fakeDomain) { x.u32(m.state).u32(1) })
+		}
 	case procInfo:
 		return func(p []byte) ([]byte, error) {
 			return d.about(p, func(x *xdr, m fakeDomain) { x.u32(m.state).u64(1024).u64(1024).u32(1).u64(5e9) })

@@ -196,7 +196,7 @@ func (h *Host) enter(batch []asked, recs []libvirt.DomainStatsRecord, start, end
 			continue
 		}
 		f := a.last
-		f.UUID, f.StuckSince = a.uuid, time.Time{}
+		f.UUID, f.StuckSince, f.Addresses = a.uuid, time.Time{}, slices.Clone(f.Addresses)
 		if !readFigures(params, &f, end) {
 			// With NOWAIT a guest whose job somebody holds has no figures.
 			h.stuck.silent(a.uuid, a.dom.ID, start, end, false)

@@ -50,6 +50,7 @@ type Host struct {
 
 	life context.Context // ends with Close
 	end  context.CancelFunc
+	mu   sync.Mutex     // orders work.Add before Close's Wait
 	work sync.WaitGroup // goroutines that outlive a call
 
 	cheap   *lane // never reaches a QEMU
@@ -126,7 +127,9 @@ func (h *Host) ReadOnly() bool { return h.readOnly }
 
 // Close ends all connections and waits for what worked in the background.
 func (h *Host) Close() error {
+	h.mu.Lock()
 	h.end()
+	h.mu.Unlock()
 	for _, l := range []*lane{h.cheap, h.dear, h.single, h.action, h.picture} {
 		l.close()
 	}
@@ -137,8 +140,15 @@ func (h *Host) Close() error {
 	return nil
 }
 
-// spawn runs fn in the background, where Close waits for it.
+// spawn runs fn in the background, where Close waits for it. Once the Host is
+// closed nobody waits: fn then ends at once by itself.
 func (h *Host) spawn(fn func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.life.Err() != nil {
+		go fn()
+		return
+	}
 	h.work.Add(1)
 	go func() {
 		defer h.work.Done()

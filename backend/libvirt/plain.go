@@ -2,6 +2,7 @@ package libvirt
 
 import (
 	"context"
+	"slices"
 
 	"github.com/digitalocean/go-libvirt"
 
@@ -18,7 +19,7 @@ var memoryTags = [...]string{"swap_in", "swap_out", "major_fault", "minor_fault"
 func (h *Host) askPlain(ctx context.Context, batch []asked) (out []backend.Figures, err error) {
 	for _, a := range batch {
 		f := a.last
-		f.UUID = a.uuid
+		f.UUID, f.Addresses = a.uuid, slices.Clone(f.Addresses)
 		err := h.plainMemory(ctx, a, &f)
 		if err == nil {
 			err = h.plainDisks(ctx, a, &f)

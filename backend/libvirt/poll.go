@@ -68,13 +68,12 @@ func (h *Host) refresh(ctx context.Context) (first bool, err error) {
 	h.table.mu.Unlock()
 	first = swept.IsZero()
 
-	g, gctx := errgroup.WithContext(ctx)
-	if first || h.watches.Load() == 0 || len(touched) > touchedMost || now.Sub(swept) >= sweepEvery {
-		g.Go(func() error { return h.sweep(gctx) })
-	} else if len(touched) > 0 {
-		g.Go(func() error { return h.reread(gctx, touched) })
+	switch {
+	case first, h.watches.Load() == 0, len(touched) > touchedMost, now.Sub(swept) >= sweepEvery:
+		err = h.sweep(ctx)
+	case len(touched) > 0:
+		err = h.reread(ctx, touched)
 	}
-	err = g.Wait()
 	if err == nil && (first || flagTouched(touched) || now.Sub(flagged) >= flagsEvery) {
 		err = h.readFlags(ctx)
 	}
