@@ -87,7 +87,7 @@ func modelOptions(o cli.ConsoleOptions, names []string) model.Options {
 		Themes: names, Keys: c.Keys, Editor: strings.Fields(c.Editor), SSHUser: c.SSHUser, PicDir: c.ScreenshotDir,
 		AskLossOnly: c.Confirm == "loss",
 		Trail:       &audit.Trail{}, HostThemes: o.HostThemes, StartDemo: o.StartDemo,
-		Connect: func(uri string) (backend.Host, error) { return o.Connect(uri) },
+		Connect: o.Connect,
 		Save:    func(s model.Settings) (string, error) { return save(c.Paths.StateFile, s) },
 		Settings: model.Settings{
 			Theme: c.Theme, Columns: c.Columns, SortBy: o.SortBy, Desc: o.Desc,

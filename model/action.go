@@ -2,6 +2,7 @@ package model
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	tea "github.com/charmbracelet/bubbletea"
@@ -88,16 +89,52 @@ func (a *App) Actions() []Action { return a.actions }
 // bindKeys makes the key map from the table; overrides are from the config,
 // by action ID.
 func (a *App) bindKeys(overrides map[string]string) {
+	for i := range a.actions {
+		if k := overrides[a.actions[i].ID]; k != "" {
+			a.takeKey(&a.actions[i], keyFromConfig(k))
+		}
+	}
 	a.byKey = map[string][]*Action{}
 	for i := range a.actions {
 		x := &a.actions[i]
-		if k := overrides[x.ID]; k != "" {
-			x.Keys = []string{k}
-		}
 		for _, k := range x.Keys {
 			a.byKey[k] = append(a.byKey[k], x)
 		}
 	}
+}
+
+// takeKey gives an action a key of the person's choice, and takes it from
+// those that had it on the same screens: a key must not do what it did before
+// as well.
+func (a *App) takeKey(x *Action, key string) {
+	for i := range a.actions {
+		other := &a.actions[i]
+		if other != x && other.overlaps(x) {
+			other.Keys = slices.DeleteFunc(slices.Clone(other.Keys), func(k string) bool { return k == key })
+		}
+	}
+	x.Keys = []string{key}
+}
+
+// overlaps reports whether two actions act on a common screen.
+func (x *Action) overlaps(y *Action) bool {
+	for s := ScreenVMs; s <= ScreenConnect; s++ {
+		if x.on(s) && y.on(s) {
+			return true
+		}
+	}
+	return false
+}
+
+// keyFromConfig is Bubble Tea's name for a key as the config writes it.
+func keyFromConfig(k string) string {
+	switch k {
+	case "space":
+		return " "
+	case "ctrl+space":
+		return "ctrl+@"
+	}
+	return k
 }
 
 // ActionIDs returns the ID of every action whose key the config can change.
@@ -168,6 +205,9 @@ func (a *App) dispatch(k tea.KeyMsg) tea.Cmd {
 func (a *App) run(x *Action, k tea.KeyMsg) tea.Cmd {
 	if why := x.Disabled(a); why != "" {
 		return a.Warn(fmt.Sprintf("%s: %s", x.Label, why))
+	}
+	if a.Screen == ScreenVMs && (x.Group == GroupVM || x.Group == GroupMore || x.ID == "open") && !a.VMs.chosen {
+		a.VMs.adopt() // the row that the person sees selected, from now on
 	}
 	if x.Key != nil {
 		return x.Key(a, k)

@@ -78,8 +78,9 @@ type Options struct {
 	Terminal    Terminal
 	Clock       Clock // the zero Clock is the wall's
 
-	// Connect makes a host from a URI, for the connect page and :connect.
-	Connect func(uri string) (backend.Host, error)
+	// Connect makes a host from a URI, named unlike those in names, for the
+	// connect page and :connect.
+	Connect func(uri string, names []string) (backend.Host, error)
 	// StartDemo makes the demo fleet, for the connect page.
 	StartDemo func() []backend.Host
 	// Save keeps the settings.
@@ -115,18 +116,25 @@ type App struct {
 	Theme    string
 	Mouse    bool
 	ShowCost bool
+	costing  bool // a reading is armed
 	Cost     Cost
 	Attempts []Attempt
 	Demo     bool
 	Width    int
 	Height   int
 
-	actions  []Action
-	byKey    map[string][]*Action
-	undo     *undoStep
-	quitting bool
-	pending  bool      // rows changed since the list was last worked out
-	flash    time.Time // when the next flash ends
+	added      []backend.Host  // hosts that joined while berth ran
+	connecting map[string]bool // by URI
+	demoHosts  map[string]bool
+	trails     *trails
+	disabled   disabledCache
+	themed     bool // a theme was chosen while berth ran
+	actions    []Action
+	byKey      map[string][]*Action
+	undo       *undoStep
+	quitting   bool
+	pending    bool      // rows changed since the list was last worked out
+	flash      time.Time // when the next flash ends
 }
 
 // flashEnd redraws when a row has flashed long enough.
@@ -143,7 +151,12 @@ func NewApp(ctx context.Context, opt Options) *App {
 	}
 	a := &App{ctx: ctx, quit: cancel, clock: opt.Clock, opt: opt, term: opt.Terminal, Width: 80, Height: 24}
 	a.Fleet = NewFleet(ctx, opt.Clock, opt.Hosts, opt.Settings.Refresh)
-	a.Tasks = NewTasks(ctx, opt.Clock, a.Fleet, opt.Trail)
+	a.connecting, a.demoHosts = map[string]bool{}, map[string]bool{}
+	for _, h := range opt.Hosts {
+		a.demoHosts[h.Name()] = opt.Demo
+	}
+	a.trails = &trails{real: opt.Trail, demo: func(host string) bool { return a.demoHosts[host] }}
+	a.Tasks = NewTasks(ctx, opt.Clock, a.Fleet, a.trails)
 	a.VMs = NewVMs(a.Fleet, opt.Settings.Columns, opt.Settings.SortBy, opt.Settings.Desc)
 	a.Hosts = NewHosts(a.Fleet)
 	a.Events = NewEventLog()
@@ -188,7 +201,7 @@ func (a *App) ReadOnly() bool {
 // ThemeOf is the theme in force: the one of the only host's config entry, or
 // else the chosen one.
 func (a *App) ThemeOf() string {
-	if len(a.Fleet.hosts) == 1 {
+	if len(a.Fleet.hosts) == 1 && !a.themed {
 		if t := a.opt.HostThemes[a.Fleet.hosts[0].Host.Name()]; t != "" {
 			return t
 		}
@@ -355,9 +368,7 @@ func (a *App) Go(s ScreenID) tea.Cmd {
 		a.Detail.Leave()
 	}
 	a.last, a.Screen = a.Screen, s
-	if s == ScreenEvents {
-		a.Events.Unseen = 0
-	}
+	a.Events.Look(s == ScreenEvents)
 	a.want()
 	if s == ScreenDetail {
 		return a.Detail.Open(a.Detail.Key, a.Detail.Tab)
@@ -369,6 +380,7 @@ func (a *App) Go(s ScreenID) tea.Cmd {
 func (a *App) openDetail(k backend.Key, t Tab) tea.Cmd {
 	if a.Screen != ScreenDetail {
 		a.last, a.Screen = a.Screen, ScreenDetail
+		a.Events.Look(false)
 	}
 	cmd := a.Detail.Open(k, t)
 	a.want()
@@ -459,10 +471,15 @@ func (a *App) Wheel(n int) {
 func (a *App) onTask(msg tea.Msg) tea.Cmd {
 	ended, cmd, warn := a.Tasks.Update(msg)
 	cmds := []tea.Cmd{cmd, a.ended(ended)}
-	if warn != nil {
-		cmds = append(cmds, a.Bad(warn.Error()))
+	return tea.Batch(append(cmds, a.auditFailed(warn))...)
+}
+
+// auditFailed tells that something was done whose trail could not be written.
+func (a *App) auditFailed(err error) tea.Cmd {
+	if err == nil {
+		return nil
 	}
-	return tea.Batch(cmds...)
+	return a.Bad(err.Error())
 }
 
 // Quiet reports whether a message changes nothing that is drawn, so that no

@@ -182,7 +182,7 @@ func TestBulkAsksOnceAndListsTheNames(t *testing.T) {
 	h := newHarness(t, Options{Hosts: hosts(f)})
 	h.keys("ctrl+a", "p")
 	c := h.confirm()
-	if len(c.Names) != 2 || !strings.HasPrefix(c.Names[0], "a ") || !strings.Contains(strings.Join(c.Body, " "), "c is shut off") {
+	if len(c.Names) != 3 || !strings.HasPrefix(c.Names[0], "a ") || c.Names[2] != "left out: c is shut off" {
 		t.Fatalf("names %q body %q", c.Names, c.Body)
 	}
 	h.keys("y")
@@ -234,7 +234,11 @@ func TestAnIgnoredShutdownOffersToForceOff(t *testing.T) {
 	if c := h.confirm(); c.Title != "Force off a?" || c.Focus != FocusNo {
 		t.Fatalf("asked %q, focus %d", c.Title, c.Focus)
 	}
-	h.keys("y")
+	h.keys("y") // meant for what was on the screen before
+	if f.vms[0].State == backend.Shutoff {
+		t.Fatal("a key that was on its way elsewhere forced it off")
+	}
+	h.keys("tab", "enter")
 	if f.vms[0].State != backend.Shutoff {
 		t.Fatal("not forced off")
 	}
@@ -553,5 +557,156 @@ func TestWhenNoHostAnswersThePageSaysWhyUntilOneDoes(t *testing.T) {
 	h.pass(5 * time.Second)
 	if h.app.Screen != ScreenVMs || h.names() != "a" {
 		t.Fatalf("on %s with %q", h.app.Screen, h.names())
+	}
+}
+
+func TestSelectionComesBackAfterAFilter(t *testing.T) {
+	h := newHarness(t, Options{Hosts: hosts(newFakeHost("hv1", "a", "b", "c"))})
+	h.keys("G", "/a", "esc")
+	if r := h.app.VMs.Selected(); r.Name != "c" {
+		t.Fatalf("c was selected, now %s is", r.Name)
+	}
+}
+
+func TestAnUnaskedVerbNeverHitsTheVMThatSlidUnderTheCursor(t *testing.T) {
+	f := newFakeHost("hv1", "a", "b", "c")
+	h := newHarness(t, Options{Hosts: hosts(f)})
+	h.run(h.app.filter("state:running"))
+	h.keys("j", "p") // b pauses and leaves the list
+	h.pass(2 * time.Second)
+	h.keys("p") // meant to resume b
+	if len(f.done) != 1 {
+		t.Fatalf("done: %+v", f.done)
+	}
+	h.wantStatus("b left the list; this is c")
+	h.keys("p")
+	if len(f.done) != 2 || f.done[1].Name != "c" {
+		t.Fatalf("done: %+v", f.done)
+	}
+}
+
+func TestTheActionMenuActsOnWhatItWasOpenedFor(t *testing.T) {
+	f := newFakeHost("hv1", "a", "b")
+	h := newHarness(t, Options{Hosts: hosts(f)})
+	h.keys("a")
+	f.vms = f.vms[1:] // a vanishes
+	h.pass(2 * time.Second)
+	h.keys("p")
+	if len(f.done) != 0 {
+		t.Fatalf("the menu for a acted on %s", f.done[0].Name)
+	}
+	h.wantStatus("the selection has changed")
+}
+
+func TestAShutdownNobodyCouldWatchIsNotCalledIgnored(t *testing.T) {
+	f := newFakeHost("hv1", "a")
+	f.deaf = true
+	h := newHarness(t, Options{Hosts: hosts(f)})
+	h.keys("S", "y")
+	f.pollErr = backend.ErrUnreachable
+	h.pass(3 * time.Minute)
+	if len(h.app.Overlays) != 0 || len(h.app.Tasks.Active()) != 1 {
+		t.Fatal("something is said about a VM that nobody can see")
+	}
+	f.vms[0].State, f.vms[0].ID = backend.Shutoff, -1
+	f.pollErr = nil
+	h.pass(10 * time.Second)
+	if k := h.app.Tasks.All()[0]; k.State != TaskDone {
+		t.Fatalf("state %d, %v", k.State, k.Err)
+	}
+}
+
+func TestAVMThatStoppedAndStartedBetweenTwoPollsHasStopped(t *testing.T) {
+	f := newFakeHost("hv1", "a")
+	f.deaf = true
+	h := newHarness(t, Options{Hosts: hosts(f)})
+	h.keys("S", "y")
+	f.vms[0].ID = 99
+	h.pass(2 * time.Second)
+	if k := h.app.Tasks.All()[0]; k.State != TaskDone {
+		t.Fatalf("state %d, %v", k.State, k.Err)
+	}
+}
+
+func TestAFilterByDearFiguresAsksForAllVMs(t *testing.T) {
+	f := newFakeHost("hv1", "a", "b", "c", "d", "e")
+	h := newHarness(t, Options{Hosts: hosts(f)})
+	h.app.VMs.SetPage(2)
+	for i := range f.vms {
+		f.figureOf[f.vms[i].UUID] = backend.Figures{UUID: f.vms[i].UUID, AddressesAt: h.now, Addresses: []string{"10.0.0." + string(rune('1'+i))}}
+	}
+	h.run(h.app.filter("ip:10.0.0.5"))
+	h.pass(3 * time.Second)
+	if h.names() != "e" {
+		t.Fatalf("shown: %q", h.names())
+	}
+}
+
+func TestACounterReadAgainAtOnceDoesNotMakeARate(t *testing.T) {
+	f := newFakeHost("hv1", "a")
+	h := newHarness(t, Options{Hosts: hosts(f)})
+	read := func(used time.Duration) { f.vms[0].CPU = backend.CPUCounter{At: h.now, Used: used} }
+	read(time.Second)
+	h.send(pollTick{host: "hv1", early: true})
+	h.now = h.now.Add(time.Second)
+	read(1500 * time.Millisecond)
+	h.send(pollTick{host: "hv1", early: true})
+	h.now = h.now.Add(20 * time.Millisecond)
+	read(1520 * time.Millisecond) // a whole core, over 20 ms
+	h.send(pollTick{host: "hv1", early: true})
+	if cpu := h.app.VMs.Visible()[0].Rates.CPU; cpu < 49 || cpu > 51 {
+		t.Fatalf("CPU %.0f %%, want 50", cpu)
+	}
+}
+
+func TestAKeyOfOnesOwnReplacesWhatItDidBefore(t *testing.T) {
+	f := newFakeHost("hv1", "a")
+	h := newHarness(t, Options{Hosts: hosts(f), Keys: map[string]string{"help": "p", "mark": "space"}})
+	h.keys("p")
+	if len(f.done) != 0 || len(h.app.Overlays) != 1 {
+		t.Fatal("p still pauses")
+	}
+	h.keys("esc", " ")
+	if n, _ := h.app.VMs.Marks(); n != 1 {
+		t.Fatal("space does not mark")
+	}
+}
+
+func TestTheTrailIsWrittenBeforeTheEndAndNotForTheDemo(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit")
+	for demo, want := range map[bool]int{true: 0, false: 1} {
+		f := newFakeHost("hv1", "a")
+		h := newHarness(t, Options{Hosts: hosts(f), Demo: demo, Trail: audit.Open(path, os.Getenv)})
+		cmd, err := h.app.Tasks.Start(f.vms[0].Key(), backend.Action{Verb: backend.VerbSuspend, UUID: f.vms[0].UUID, Name: "a"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.app.Quit()
+		go cmd() // still under way, as Bubble Tea leaves commands
+		if err := h.app.Close(10 * time.Second); err != nil {
+			t.Fatal(err)
+		}
+		b, _ := os.ReadFile(path)
+		if n := strings.Count(string(b), "\n"); n != want {
+			t.Fatalf("demo %t: %d entries, want %d:\n%s", demo, n, want, b)
+		}
+		_ = os.Remove(path)
+	}
+}
+
+func TestConnectingTwiceToOneHostIsRefused(t *testing.T) {
+	f := newFakeHost("hv1", "a")
+	made := 0
+	h := newHarness(t, Options{Hosts: hosts(f), Connect: func(uri string, names []string) (backend.Host, error) {
+		made++
+		n := newFakeHost("hv2", "b")
+		return n, nil
+	}})
+	h.keys(":connect fake:///hv1", "enter")
+	h.wantStatus("connected already")
+	h.keys(":connect fake:///hv2", "enter", ":connect fake:///hv2", "enter")
+	h.wantStatus("connected already")
+	if made != 1 || len(h.app.Fleet.Hosts()) != 2 {
+		t.Fatalf("%d connections made, %d hosts", made, len(h.app.Fleet.Hosts()))
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/charmbracelet/x/term"
@@ -18,6 +20,9 @@ import (
 // escapeKey leaves a console: ^], as in virsh and telnet.
 const escapeKey = 0x1d
 
+// interruptKey is ^C.
+const interruptKey = 0x03
+
 // consoleSession joins the terminal to a domain's serial console. It is a
 // tea.ExecCommand: the program stands aside while it runs.
 type consoleSession struct {
@@ -26,6 +31,7 @@ type consoleSession struct {
 	uuid     backend.UUID
 	name, on string
 	force    bool
+	record   func(outcome error) error
 
 	in  io.Reader
 	out io.Writer
@@ -36,20 +42,53 @@ func (c *consoleSession) SetStdout(w io.Writer) { c.out = w }
 func (c *consoleSession) SetStderr(io.Writer)   {}
 
 // Run joins the two until the person types ^] or the console ends.
-func (c *consoleSession) Run() error {
+func (c *consoleSession) Run() (err error) {
 	ctx, cancel := context.WithCancel(c.ctx)
 	defer cancel()
-	conn, err := c.open(ctx)
+	restore, err := rawMode(c.in)
 	if err != nil {
+		return fmt.Errorf("console of %s: %w", c.name, err)
+	}
+	defer restore()
+	in, err := cancelreader.NewReader(c.in)
+	if err != nil {
+		return fmt.Errorf("console of %s: %w", c.name, err)
+	}
+	keys := &typist{leave: cancel}
+	typed := make(chan struct{})
+	go func() { keys.read(in); close(typed) }()
+	defer func() { in.Cancel(); <-typed; _ = in.Close() }()
+
+	fmt.Fprintf(c.out, "Console of %s on %s. Press ^] to leave, enter for a prompt.\r\n", backend.Clean(c.name), backend.Clean(c.on))
+	conn, err := c.open(ctx)
+	if auditErr := c.record(err); err == nil {
+		err = auditErr
+	}
+	if conn == nil {
+		if ctx.Err() != nil && c.ctx.Err() == nil {
+			return nil // the person did not wait
+		}
 		return err
 	}
-	defer conn.Close() //nolint:errcheck // the session is over either way
-	fmt.Fprintf(c.out, "Console of %s on %s. Press ^] to leave, enter for a prompt.\r\n", backend.Clean(c.name), backend.Clean(c.on))
-	return c.join(conn)
+	keys.to.Store(&conn)
+	return errors.Join(err, c.show(ctx, conn))
 }
 
-// open gives the host 20 s to open the console. When it takes longer, Run
-// returns, which ends ctx and with it the attempt.
+// rawMode puts a terminal into raw mode and returns what puts it back.
+func rawMode(in io.Reader) (restore func(), err error) {
+	f, ok := in.(term.File)
+	if !ok || !term.IsTerminal(f.Fd()) {
+		return func() {}, nil
+	}
+	state, err := term.MakeRaw(f.Fd())
+	if err != nil {
+		return nil, fmt.Errorf("raw mode: %w", err)
+	}
+	return func() { _ = term.Restore(f.Fd(), state) }, nil // Bubble Tea sets its own mode next
+}
+
+// open gives the host 20 s to open the console. When it takes longer, or the
+// person leaves, Run returns, which ends ctx and with it the attempt.
 func (c *consoleSession) open(ctx context.Context) (io.ReadWriteCloser, error) {
 	type opened struct {
 		conn io.ReadWriteCloser
@@ -63,58 +102,87 @@ func (c *consoleSession) open(ctx context.Context) (io.ReadWriteCloser, error) {
 	select {
 	case o := <-done:
 		return o.conn, o.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	case <-time.After(20 * time.Second):
 		return nil, &backend.OpError{Op: "console", Target: c.name, Err: backend.ErrTimeout, Hint: "is its QEMU stuck?"}
 	}
 }
 
-func (c *consoleSession) join(conn io.ReadWriteCloser) error {
-	if f, ok := c.in.(term.File); ok && term.IsTerminal(f.Fd()) {
-		state, err := term.MakeRaw(f.Fd())
-		if err != nil {
-			return fmt.Errorf("console of %s: raw mode: %w", c.name, err)
-		}
-		defer term.Restore(f.Fd(), state) //nolint:errcheck // Bubble Tea sets its own mode next
-	}
-	in, err := cancelreader.NewReader(c.in)
-	if err != nil {
-		return fmt.Errorf("console of %s: %w", c.name, err)
-	}
-	defer in.Close() //nolint:errcheck // it does not own the terminal
-	typed := make(chan error, 1)
+// show copies the guest's output to the terminal until either side ends. What
+// the guest still sends after that never reaches it.
+func (c *consoleSession) show(ctx context.Context, conn io.ReadWriteCloser) error {
+	out := &gate{to: c.out}
 	shown := make(chan error, 1)
-	go func() { typed <- copyTyped(conn, in) }()
-	go func() { _, err := io.Copy(c.out, conn); shown <- err }()
+	go func() { _, err := io.Copy(out, conn); shown <- err }()
+	var err error
 	select {
-	case err = <-typed:
+	case <-ctx.Done():
 	case err = <-shown:
-		in.Cancel()
-		<-typed
 	}
-	// The guest may have left colours, modes or a scroll region behind.
-	fmt.Fprint(c.out, "\x1b[!p\x1b[0m\x1b[r\r\n")
-	if errors.Is(err, io.EOF) || errors.Is(err, os.ErrClosed) || errors.Is(err, cancelreader.ErrCanceled) {
+	out.shut()
+	closeErr := conn.Close()
+	fmt.Fprint(c.out, afterGuest)
+	if err == nil && ctx.Err() == nil {
+		err = closeErr
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, os.ErrClosed) || errors.Is(err, context.Canceled) {
 		return nil
 	}
 	return err
 }
 
-// copyTyped passes on what is typed, up to ^].
-func copyTyped(to io.Writer, from io.Reader) error {
+// afterGuest puts right what a guest may have left behind: character sets, the
+// scroll region and origin mode, mouse and paste reports, key modes, the
+// alternate screen, colours.
+const afterGuest = "\x1b[!p\x1b(B\x0f\x1b[?6l\x1b[r\x1b[?1000;1002;1003;1004;1005;1006;1015;2004l\x1b[>4m\x1b[<u\x1b[?1049l\x1b>\x1b[0m\r\n"
+
+// typist passes on what is typed, once there is somewhere to pass it to.
+type typist struct {
+	to    atomic.Pointer[io.ReadWriteCloser]
+	leave func()
+}
+
+// read ends, and calls leave, at ^], at the end of the input, or when the
+// console takes no more. Before the console is open, ^C leaves too.
+func (t *typist) read(from io.Reader) {
+	defer t.leave()
 	buf := make([]byte, 1024)
 	for {
 		n, err := from.Read(buf)
-		if i := bytes.IndexByte(buf[:n], escapeKey); i >= 0 {
-			_, err := to.Write(buf[:i])
-			return err
-		}
-		if n > 0 {
-			if _, err := to.Write(buf[:n]); err != nil {
-				return err
+		typed, _, left := bytes.Cut(buf[:n], []byte{escapeKey})
+		switch to := t.to.Load(); {
+		case to == nil && bytes.IndexByte(typed, interruptKey) >= 0:
+			return
+		case to != nil && len(typed) > 0:
+			if _, werr := (*to).Write(typed); werr != nil {
+				return
 			}
 		}
-		if err != nil {
-			return err
+		if left || err != nil {
+			return
 		}
 	}
+}
+
+// gate is a writer that can be shut: what comes after is dropped.
+type gate struct {
+	mu     sync.Mutex
+	to     io.Writer
+	closed bool
+}
+
+func (g *gate) Write(b []byte) (int, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
+		return len(b), nil
+	}
+	return g.to.Write(b)
+}
+
+func (g *gate) shut() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.closed = true
 }

@@ -27,7 +27,8 @@ const costEvery = 2 * time.Second
 
 func (a *App) toggleCost() tea.Cmd {
 	a.ShowCost = !a.ShowCost
-	if a.ShowCost {
+	if a.ShowCost && !a.costing {
+		a.costing = true
 		return readCost
 	}
 	return nil
@@ -39,6 +40,7 @@ func (a *App) onCost(m costMsg) tea.Cmd {
 	}
 	a.Cost = m.cost
 	if !a.ShowCost {
+		a.costing = false
 		return nil
 	}
 	return a.clock.After(costEvery, costTick{})

@@ -3,6 +3,7 @@ package model
 import (
 	"context"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -46,7 +47,7 @@ const (
 	detailDeadline = 6 * time.Second
 	guestDeadline  = 10 * time.Second
 	guestEvery     = 15 * time.Second
-	logEvery       = 2 * time.Second
+	xmlEvery       = 5 * time.Second
 	logLines       = 500
 )
 
@@ -75,7 +76,8 @@ type Detail struct {
 
 	XML    []string
 	XMLErr error
-	Stored bool // the XML tab shows the stored definition rather than the live one
+	xmlAt  time.Time // when it was asked for
+	Stored bool      // the XML tab shows the stored definition rather than the live one
 
 	Log    []string
 	LogErr error
@@ -186,7 +188,7 @@ func (d *Detail) askTab() tea.Cmd {
 	case TabGuest, TabOverview:
 		return d.askGuest()
 	case TabXML:
-		if d.XML == nil && d.XMLErr == nil {
+		if d.clock.Now().Sub(d.xmlAt) >= xmlEvery {
 			return d.askXML()
 		}
 	case TabLog:
@@ -219,6 +221,7 @@ func (d *Detail) askXML() tea.Cmd {
 	if h == nil {
 		return nil
 	}
+	d.xmlAt = d.clock.Now()
 	gen, id, parent, stored := d.gen, d.Key.UUID, d.ctx, d.Stored
 	return func() tea.Msg {
 		ctx, cancel := context.WithTimeout(parent, detailDeadline)
@@ -324,10 +327,27 @@ func (d *Detail) onXML(m xmlMsg) bool {
 	}
 	d.XMLErr = m.err
 	if m.err == nil {
-		d.XML = strings.Split(strings.TrimRight(backend.CleanLines(m.xml), "\n"), "\n")
-		d.Search.Find(d.XML)
+		d.setXML(strings.Split(strings.TrimRight(backend.CleanLines(m.xml), "\n"), "\n"))
 	}
 	return true
+}
+
+// setXML shows a definition; the search keeps its place when it is the same
+// as before.
+func (d *Detail) setXML(lines []string) {
+	if slices.Equal(lines, d.XML) {
+		return
+	}
+	d.XML = lines
+	d.Search.Find(lines)
+}
+
+// Changed asks for the definition again if it is that VM's which is shown.
+func (d *Detail) Changed(k backend.Key) tea.Cmd {
+	if k != d.Key || d.Tab != TabXML {
+		return nil
+	}
+	return d.askXML()
 }
 
 func (d *Detail) onLog(m logMsg) bool {

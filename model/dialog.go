@@ -27,6 +27,10 @@ type Confirm struct {
 	Type    string     // the name to type; empty when none is asked for
 	Yes     string     // the label of the button that does it
 	Danger  bool
+	// Unasked marks a question that came up by itself. A key may have been on
+	// its way to what was there before, so letters answer nothing: only moving
+	// to Yes and pressing enter does.
+	Unasked bool
 
 	Input textinput.Model // for Type
 	Focus int             // see the focus constants and Choices' indices
@@ -136,6 +140,9 @@ func (c *Confirm) enter(a *App) (bool, tea.Cmd) {
 }
 
 func (c *Confirm) letter(a *App, s string) (bool, tea.Cmd) {
+	if c.Unasked && s != "left" && s != "right" {
+		return false, a.Info("tab and enter answer, esc leaves")
+	}
 	switch s {
 	case "y", "Y":
 		return c.yes(a)

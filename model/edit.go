@@ -182,11 +182,13 @@ func (a *App) edited(e *xmlEdit, err error) tea.Cmd {
 // since it was fetched.
 func (a *App) define(e *xmlEdit) tea.Cmd {
 	parent := a.ctx
+	record := a.recorder(e.key, e.name, "define", "")
 	return func() tea.Msg {
 		ctx, cancel := context.WithTimeout(parent, 40*time.Second)
 		defer cancel()
 		err := e.define(ctx)
-		return result(func(a *App) tea.Cmd { return a.defined(e, err) })
+		auditErr := record(err)
+		return result(func(a *App) tea.Cmd { return tea.Batch(a.defined(e, err), a.auditFailed(auditErr)) })
 	}
 }
 
@@ -207,15 +209,14 @@ func (e *xmlEdit) define(ctx context.Context) error {
 
 func (a *App) defined(e *xmlEdit, err error) tea.Cmd {
 	log := LogEntry{At: a.clock.Now(), Host: e.key.Host, VM: e.name, Key: e.key, Kind: "action", Level: LevelOK, Text: "definition changed"}
-	trail := a.record(e.key, e.name, "define", "", err)
 	if err != nil {
 		log.Level, log.Text = LevelBad, "definition refused: "+err.Error()
 		a.Events.Add(log)
-		return tea.Batch(trail, a.askAgain(e, err))
+		return a.askAgain(e, err)
 	}
 	a.Events.Add(log)
 	e.discard()
-	return tea.Batch(trail, a.OK(e.name+": defined; it takes effect at the next start"), a.Fleet.PollHost(e.key.Host))
+	return tea.Batch(a.OK(e.name+": defined; it takes effect at the next start"), a.Fleet.PollHost(e.key.Host), a.Detail.Changed(e.key))
 }
 
 // askAgain keeps the person's text and offers to go on with it.
@@ -225,7 +226,7 @@ func (a *App) askAgain(e *xmlEdit, err error) tea.Cmd {
 		OnYes: func(a *App, _ *Confirm) tea.Cmd { return a.openEditor(e) }})
 	c.Focus = FocusYes // going back to one's own text risks nothing
 	a.Push(c)
-	return a.Bad(fmt.Sprintf("edit %s: %v", e.name, err))
+	return a.bad(fmt.Sprintf("edit %s: %v", e.name, err))
 }
 
 var spaces = regexp.MustCompile(`\s+`)

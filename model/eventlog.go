@@ -30,6 +30,7 @@ type EventLog struct {
 	page    int
 	follow  bool
 	Unseen  int // failures since the screen was last looked at
+	looking bool
 }
 
 // NewEventLog is empty and follows.
@@ -39,12 +40,12 @@ func NewEventLog() *EventLog { return &EventLog{follow: true, page: 10} }
 func (l *EventLog) Add(e LogEntry) {
 	e.Text, e.VM = backend.Clean(e.Text), backend.Clean(e.VM)
 	l.entries = append(l.entries, e)
-	if e.Level >= LevelWarn {
+	if e.Level >= LevelWarn && !l.looking {
 		l.Unseen++
 	}
 	if drop := len(l.entries) - keptEntries; drop > 0 {
 		l.entries = append(l.entries[:0], l.entries[drop:]...)
-		l.index = max(0, l.index-drop)
+		l.index, l.top = max(0, l.index-drop), max(0, l.top-drop)
 	}
 	if l.follow {
 		l.index = len(l.entries) - 1
@@ -63,6 +64,14 @@ func (l *EventLog) AddEvent(e backend.Event) {
 		text += " (" + e.Detail + ")"
 	}
 	l.Add(LogEntry{At: e.At, Level: level, Host: e.Host, VM: e.Name, Key: backend.Key{Host: e.Host, UUID: e.UUID}, Kind: e.Kind.String(), Text: text})
+}
+
+// Look tells whether the log is being looked at: then nothing is unseen.
+func (l *EventLog) Look(on bool) {
+	l.looking = on
+	if on {
+		l.Unseen = 0
+	}
 }
 
 // Entries returns all entries, oldest first. The slice is the log's own.

@@ -7,7 +7,9 @@ import (
 	"io"
 	"net/netip"
 	"net/url"
+	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
 	"syscall"
 	"time"
@@ -16,7 +18,6 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 
 	"berth/backend"
-	"berth/backend/audit"
 )
 
 // resultMsg brings what a command found back into Update.
@@ -26,19 +27,6 @@ func (a *App) onResult(m resultMsg) tea.Cmd { return m.apply(a) }
 
 // result makes the message for a command that ends with apply.
 func result(apply func(*App) tea.Cmd) tea.Msg { return resultMsg{apply} }
-
-// record writes to the audit trail and tells when that failed.
-func (a *App) record(k backend.Key, name, verb, detail string, outcome error) tea.Cmd {
-	trail := a.opt.Trail
-	e := audit.Entry{Host: k.Host, Verb: verb, VM: name, UUID: k.UUID.String(), Detail: detail}
-	return func() tea.Msg {
-		err := trail.Record(e, outcome)
-		if err == nil {
-			return nil
-		}
-		return result(func(a *App) tea.Cmd { return a.Bad(err.Error()) })
-	}
-}
 
 func (a *App) consoleDisabled() string {
 	r := a.one()
@@ -68,10 +56,11 @@ func (a *App) openConsole(k backend.Key, force bool) tea.Cmd {
 	}
 	host, _ := a.consoleHost(r)
 	name := r.Name
-	session := &consoleSession{ctx: a.ctx, host: host, uuid: k.UUID, name: name, on: k.Host, force: force}
-	return tea.Batch(a.record(k, name, "console", "", nil), a.term.Exec(session, func(err error) tea.Msg {
+	session := &consoleSession{ctx: a.ctx, host: host, uuid: k.UUID, name: name, on: k.Host, force: force,
+		record: a.recorder(k, name, "console", map[bool]string{true: "taken over by force"}[force])}
+	return a.term.Exec(session, func(err error) tea.Msg {
 		return result(func(a *App) tea.Cmd { return a.consoleEnded(k, name, err) })
-	}))
+	})
 }
 
 func (a *App) consoleEnded(k backend.Key, name string, err error) tea.Cmd {
@@ -92,7 +81,7 @@ func (a *App) sshDisabled() string {
 	switch {
 	case r == nil:
 		return "no VM is selected"
-	case a.Demo:
+	case a.demoHosts[r.Host]:
 		return "the demo's guests have no network"
 	case !r.State.Active():
 		return fmt.Sprintf("%s is %s", r.Name, r.State)
@@ -194,14 +183,41 @@ func (a *App) copyText(label, text string) tea.Cmd {
 	return a.Info("copied the " + label + ", if your terminal allows OSC 52")
 }
 
+// copyXML copies a VM's stored definition.
+func (a *App) copyXML(k backend.Key) tea.Cmd {
+	s := a.Fleet.HostState(k.Host)
+	if s == nil {
+		return a.Warn("its host is gone")
+	}
+	host, parent := s.Host, a.ctx
+	return func() tea.Msg {
+		ctx, cancel := context.WithTimeout(parent, detailDeadline)
+		defer cancel()
+		x, err := host.XML(ctx, k.UUID, true)
+		return result(func(a *App) tea.Cmd {
+			if err != nil {
+				return a.Bad(err.Error())
+			}
+			a.term.Write(osc52.New(backend.CleanXML(x)).String())
+			return a.Info("copied the XML, if your terminal allows OSC 52 of that length")
+		})
+	}
+}
+
 // tryURI connects to one more host; it joins the fleet when it answers.
 func (a *App) tryURI(uri string) tea.Cmd {
-	if a.opt.Connect == nil {
+	switch {
+	case a.opt.Connect == nil:
 		return a.Warn("this berth cannot connect to hosts")
+	case a.connecting[uri]:
+		return a.Info("already connecting to " + uri)
+	case a.hasURI(uri):
+		return a.Warn(uri + " is connected already")
 	}
-	connect, parent := a.opt.Connect, a.ctx
+	a.connecting[uri] = true
+	connect, names, parent := a.opt.Connect, a.hostNames(), a.ctx
 	return tea.Batch(a.Info("connecting to "+uri), func() tea.Msg {
-		host, err := connect(uri)
+		host, err := connect(uri, names)
 		if err == nil {
 			ctx, cancel := context.WithTimeout(parent, pollDeadline)
 			defer cancel()
@@ -213,20 +229,44 @@ func (a *App) tryURI(uri string) tea.Cmd {
 	})
 }
 
+// hasURI reports whether the fleet has a host by that URI.
+func (a *App) hasURI(uri string) bool {
+	for _, s := range a.Fleet.hosts {
+		if s.Host.URI() == uri {
+			return true
+		}
+	}
+	return false
+}
+
 func (a *App) connected(uri string, host backend.Host, err error) tea.Cmd {
+	delete(a.connecting, uri)
 	a.forgetAttempt(uri)
 	if err != nil {
 		a.Attempts = append(a.Attempts, Attempt{URI: uri, Err: err})
 		return a.Bad(err.Error())
 	}
-	if a.Fleet.HostState(host.Name()) != nil {
-		return a.Warn(host.Name() + " is in the fleet already")
+	if a.hasURI(host.URI()) {
+		return tea.Batch(a.Warn(host.URI()+" is connected already"), closeHost(host))
 	}
+	if a.Fleet.HostState(host.Name()) != nil { // another attempt took the name meanwhile
+		return tea.Sequence(closeHost(host), func() tea.Msg { return result(func(a *App) tea.Cmd { return a.tryURI(uri) }) })
+	}
+	a.added = append(a.added, host)
 	cmds := []tea.Cmd{a.Fleet.Add(host), a.OK("connected to " + host.Name())}
 	if a.Screen == ScreenConnect {
 		cmds = append(cmds, a.Go(ScreenVMs))
 	}
 	return tea.Batch(cmds...)
+}
+
+// closeHost ends a connection that is not wanted; that it cannot be ended
+// properly changes nothing.
+func closeHost(h backend.Host) tea.Cmd {
+	return func() tea.Msg {
+		_ = h.Close()
+		return nil
+	}
 }
 
 func (a *App) forgetAttempt(uri string) {
@@ -286,7 +326,23 @@ func (a *App) background() tea.Cmd {
 // terminal itself would have done in another mode.
 type stopSelf struct{}
 
-func (stopSelf) Run() error          { return syscall.Kill(0, syscall.SIGTSTP) }
+// Run returns when the shell has let berth go on. The stop itself may come a
+// moment after kill returns, so the continuation is waited for; not for long,
+// because in an orphaned process group the stop is ignored.
+func (stopSelf) Run() error {
+	again := make(chan os.Signal, 1)
+	signal.Notify(again, syscall.SIGCONT)
+	defer signal.Stop(again)
+	if err := syscall.Kill(0, syscall.SIGTSTP); err != nil {
+		return err
+	}
+	select {
+	case <-again:
+	case <-time.After(time.Second):
+	}
+	return nil
+}
+
 func (stopSelf) SetStdin(io.Reader)  {}
 func (stopSelf) SetStdout(io.Writer) {}
 func (stopSelf) SetStderr(io.Writer) {}

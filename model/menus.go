@@ -16,6 +16,7 @@ func (a *App) actionMenu() tea.Cmd {
 	if len(rows) == 0 {
 		return a.Warn("no VM is selected")
 	}
+	meant := keys(rows)
 	m := &Menu{Title: rows[0].Name}
 	if len(rows) > 1 {
 		m.Title = fmt.Sprintf("%d marked VMs", len(rows))
@@ -25,7 +26,12 @@ func (a *App) actionMenu() tea.Cmd {
 		if (x.Group != GroupVM && x.Group != GroupMore) || x.ID == "actions" {
 			continue
 		}
-		it := MenuItem{Label: x.Label, Note: x.Help, Why: x.Disabled(a), Run: func(a *App) tea.Cmd { return a.run(x, tea.KeyMsg{}) }}
+		it := MenuItem{Label: x.Label, Note: x.Help, Why: x.Disabled(a), Run: func(a *App) tea.Cmd {
+			if !slices.Equal(meant, keys(a.targets())) {
+				return a.Warn(fmt.Sprintf("%s: the selection has changed meanwhile; choose again", x.Label))
+			}
+			return a.run(x, tea.KeyMsg{})
+		}}
 		if len(x.Keys) > 0 {
 			it.Key = x.Keys[0]
 		}
@@ -108,7 +114,7 @@ func (a *App) takeColumns(m *Menu) {
 
 // themeMenu shows each theme while the cursor is on it.
 func (a *App) themeMenu() tea.Cmd {
-	before := a.Theme
+	before, themed := a.Theme, a.themed
 	m := &Menu{Title: "Theme"}
 	for _, name := range a.opt.Themes {
 		if name == a.Theme {
@@ -116,8 +122,8 @@ func (a *App) themeMenu() tea.Cmd {
 		}
 		m.Items = append(m.Items, MenuItem{Label: name, Run: func(a *App) tea.Cmd { return a.setTheme(name) }})
 	}
-	m.Moved = func(a *App, i int) tea.Cmd { a.Theme = m.Items[i].Label; return nil }
-	m.Cancelled = func(a *App) tea.Cmd { a.Theme = before; return nil }
+	m.Moved = func(a *App, i int) tea.Cmd { a.Theme, a.themed = m.Items[i].Label, true; return nil }
+	m.Cancelled = func(a *App) tea.Cmd { a.Theme, a.themed = before, themed; return nil }
 	a.Push(m)
 	return nil
 }
@@ -126,7 +132,7 @@ func (a *App) setTheme(name string) tea.Cmd {
 	if !slices.Contains(a.opt.Themes, name) {
 		return a.Warn(fmt.Sprintf("no theme is called %q", name))
 	}
-	a.Theme = name
+	a.Theme, a.themed = name, true
 	return a.Info("theme " + name + "; :save keeps it")
 }
 
@@ -149,6 +155,8 @@ func (a *App) copyMenu() tea.Cmd {
 	}
 	add("i", "address", ip)
 	add("h", "host", r.Host)
+	k := r.Key()
+	m.Items = append(m.Items, MenuItem{Key: "x", Label: "XML", Note: "the stored definition", Run: func(a *App) tea.Cmd { return a.copyXML(k) }})
 	a.Push(m)
 	return nil
 }
@@ -248,9 +256,17 @@ func (a *App) startDemo() tea.Cmd {
 	if a.opt.StartDemo == nil {
 		return a.Warn("no demo is built in")
 	}
+	if a.Demo {
+		return a.Go(ScreenVMs)
+	}
 	a.Demo, a.Attempts = true, nil
 	var cmds []tea.Cmd
 	for _, h := range a.opt.StartDemo() {
+		if a.Fleet.HostState(h.Name()) != nil {
+			continue
+		}
+		a.demoHosts[h.Name()] = true
+		a.added = append(a.added, h)
 		cmds = append(cmds, a.Fleet.Add(h))
 	}
 	return tea.Batch(append(cmds, a.Go(ScreenVMs))...)

@@ -34,6 +34,7 @@ func (f *Fleet) mergeRow(r *Row, vm *backend.VM, at time.Time) {
 	r.VM = *vm
 	r.HostDown, r.PolledAt = false, at
 	if vm.ID == prev.ID {
+		f.keepEarly(&r.VM, &prev)
 		keepUnread(&r.VM, &prev)
 	}
 	if vm.State != prev.State {
@@ -45,9 +46,29 @@ func (f *Fleet) mergeRow(r *Row, vm *backend.VM, at time.Time) {
 		r.Since = prev.Since
 	}
 	r.Rates = DeriveRates(&prev, &r.VM, r.Rates)
-	if r.State.Active() {
+	if r.State.Active() && r.CPU.At.After(prev.CPU.At) {
 		f.record(r)
 	}
+}
+
+// keepEarly drops counters that were read again too soon after the last time,
+// as by the poll after an event: the kernel counts CPU time in steps of 10 ms,
+// and a rate over a few of them is noise.
+func (f *Fleet) keepEarly(vm, prev *backend.VM) {
+	soon := min(f.refresh, 600*time.Millisecond) / 2
+	if early(prev.CPU.At, vm.CPU.At, soon) {
+		vm.CPU = prev.CPU
+	}
+	if early(prev.Net.At, vm.Net.At, soon) {
+		vm.Net = prev.Net
+	}
+	if early(prev.Disk.At, vm.Disk.At, soon) {
+		vm.Disk = prev.Disk
+	}
+}
+
+func early(last, now time.Time, soon time.Duration) bool {
+	return !last.IsZero() && now.After(last) && now.Sub(last) < soon
 }
 
 // keepUnread copies from prev what the poll behind vm did not read.

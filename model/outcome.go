@@ -35,7 +35,7 @@ func (a *App) ended(tasks []*Task) tea.Cmd {
 		cmds = append(cmds, a.tellEnd(t))
 	}
 	if failed > 1 {
-		cmds = append(cmds, a.Bad(fmt.Sprintf("%d actions failed: %s lists them", failed, a.KeyFor("events"))))
+		cmds = append(cmds, a.bad(fmt.Sprintf("%d actions failed: %s lists them", failed, a.KeyFor("events"))))
 	}
 	return tea.Batch(cmds...)
 }
@@ -46,9 +46,9 @@ func (a *App) tellEnd(t *Task) tea.Cmd {
 		return a.Info(t.Name + ": no longer waited for")
 	case errors.Is(t.Err, errIgnored):
 		a.offerForceOff(t)
-		return a.Bad(t.Err.Error())
+		return a.bad(t.Err.Error())
 	case t.Err != nil:
-		return a.Bad(t.Err.Error())
+		return a.bad(t.Err.Error())
 	}
 	a.undo = inverse(t)
 	text := fmt.Sprintf("%s: %s", t.Name, t.Action.Verb.Info().Done)
@@ -65,11 +65,12 @@ func (a *App) offerForceOff(t *Task) {
 		return
 	}
 	r := a.Fleet.Row(t.Key)
-	if r == nil {
+	if r == nil || a.refuse(backend.VerbDestroy, r) != nil {
 		return
 	}
 	c := a.confirmVerb(backend.VerbDestroy, []*Row{r})
 	c.Body = append([]string{fmt.Sprintf("The guest was asked to shut down %s ago and has not.", Duration(a.clock.Now().Sub(t.Started)))}, c.Body...)
+	c.Unasked = true
 	a.Push(c)
 }
 
@@ -100,9 +101,5 @@ func (a *App) Undo() tea.Cmd {
 		return a.Info("nothing to undo")
 	}
 	a.undo = nil
-	cmd, err := a.Tasks.Start(u.Key, u.Action)
-	if err != nil {
-		return a.Warn(err.Error())
-	}
-	return cmd
+	return a.startAction(u.Key, u.Action)
 }

@@ -9,6 +9,8 @@ import (
 	"github.com/charmbracelet/bubbles/textinput"
 	tea "github.com/charmbracelet/bubbletea"
 	"github.com/sahilm/fuzzy"
+
+	"berth/backend"
 )
 
 // Palette is the ":" line with its completions.
@@ -59,9 +61,17 @@ func filterHeads(a *App) []string {
 }
 
 func (a *App) vmNames() []string {
+	seen := map[string]int{}
+	for _, r := range a.VMs.visible {
+		seen[r.Name]++
+	}
 	var out []string
 	for _, r := range a.VMs.visible {
-		out = append(out, r.Name)
+		if seen[r.Name] > 1 {
+			out = append(out, r.Host+"/"+r.Name)
+		} else {
+			out = append(out, r.Name)
+		}
 	}
 	return out
 }
@@ -271,11 +281,22 @@ func (a *App) cmdRefresh(arg string) tea.Cmd {
 	return tea.Batch(a.Info("refresh every "+d.String()), a.Fleet.PollNow())
 }
 
+// cmdVM opens a VM by name, host/name or UUID.
 func (a *App) cmdVM(name string) tea.Cmd {
-	for _, r := range a.Fleet.rows {
-		if r.Name == name || r.Host+"/"+r.Name == name || r.UUID.String() == name {
-			return a.openDetail(r.Key(), TabOverview)
+	var found []backend.Key
+	for k, r := range a.Fleet.rows {
+		if r.Host+"/"+r.Name == name {
+			return a.openDetail(k, TabOverview)
+		}
+		if r.Name == name || r.UUID.String() == name {
+			found = append(found, k)
 		}
 	}
-	return a.Warn(fmt.Sprintf("no VM is called %q", name))
+	switch len(found) {
+	case 0:
+		return a.Warn(fmt.Sprintf("no VM is called %q", name))
+	case 1:
+		return a.openDetail(found[0], TabOverview)
+	}
+	return a.Warn(fmt.Sprintf("%d VMs are called %s: write host/%s", len(found), name, name))
 }

@@ -9,7 +9,6 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 
 	"berth/backend"
-	"berth/backend/audit"
 )
 
 // TaskState is how far a task is.
@@ -37,6 +36,7 @@ type Task struct {
 	Err     error
 	Next    string // what a person can do about Err; may be empty
 
+	runID    int32 // the domain's number when the verb was called
 	settleBy time.Time
 	cancel   context.CancelFunc
 }
@@ -50,13 +50,14 @@ const keptTasks = 500
 
 // Tasks registers what berth is doing. A VM has one task at a time.
 type Tasks struct {
-	ctx    context.Context
-	clock  Clock
-	fleet  *Fleet
-	trail  *audit.Trail
-	all    []*Task
-	byKey  map[backend.Key]*Task // tasks that have not ended
-	nextID int
+	ctx     context.Context
+	clock   Clock
+	fleet   *Fleet
+	trails  *trails
+	all     []*Task
+	byKey   map[backend.Key]*Task // tasks that have not ended
+	nextID  int
+	version int // counts changes of what is under way
 }
 
 // taskMsg is the hypervisor's answer to one task.
@@ -70,8 +71,8 @@ type taskMsg struct {
 type taskTick struct{ id int }
 
 // NewTasks makes an empty registry whose tasks act on fleet's hosts.
-func NewTasks(ctx context.Context, clock Clock, fleet *Fleet, trail *audit.Trail) *Tasks {
-	return &Tasks{ctx: ctx, clock: clock, fleet: fleet, trail: trail, byKey: map[backend.Key]*Task{}}
+func NewTasks(ctx context.Context, clock Clock, fleet *Fleet, trails *trails) *Tasks {
+	return &Tasks{ctx: ctx, clock: clock, fleet: fleet, trails: trails, byKey: map[backend.Key]*Task{}}
 }
 
 // Active returns the tasks that have not ended, oldest first.
@@ -119,6 +120,7 @@ func (t *Tasks) Cancel(task *Task) tea.Cmd {
 }
 
 func (t *Tasks) mark(k backend.Key, v backend.Verb) {
+	t.version++
 	if r := t.fleet.Row(k); r != nil {
 		r.Pending = v
 	}
@@ -150,14 +152,15 @@ func (t *Tasks) call(k *Task) tea.Cmd {
 	k.State, k.Started = TaskCalling, t.clock.Now()
 	ctx, cancel := context.WithTimeout(t.ctx, callDeadline(k.Action.Verb))
 	k.cancel = cancel
-	id, a, host, trail := k.ID, k.Action, s.Host, t.trail
+	if r := t.fleet.Row(k.Key); r != nil {
+		k.runID = r.ID
+	}
+	id, a, host := k.ID, k.Action, s.Host
+	record := t.trails.recorder(k.Key, a.Name, string(a.Verb), actionDetail(a))
 	return func() tea.Msg {
 		defer cancel()
 		err := host.Do(ctx, a)
-		auditErr := trail.Record(audit.Entry{
-			Host: host.Name(), Verb: string(a.Verb), VM: a.Name, UUID: a.UUID.String(), Detail: actionDetail(a),
-		}, err)
-		return taskMsg{id: id, err: err, auditErr: auditErr}
+		return taskMsg{id: id, err: err, auditErr: record(err)}
 	}
 }
 
@@ -237,14 +240,16 @@ func (t *Tasks) Polled() (ended []*Task, cmd tea.Cmd) {
 }
 
 // settle ends the task when its VM is as the verb wanted it, or when its time
-// is over; it reports whether the task ended.
+// is over; it reports whether the task ended. Time alone ends nothing: what
+// the VM did meanwhile must have been seen, or there is nothing to say about it.
 func (t *Tasks) settle(k *Task) bool {
 	r := t.fleet.Row(k.Key)
-	if reached(k.Action.Verb, r) {
+	if reached(k.Action.Verb, r, k.runID) {
 		t.end(k, nil, "")
 		return true
 	}
-	if t.clock.Now().After(k.settleBy) {
+	seen := r == nil || (!r.HostDown && r.PolledAt.After(k.settleBy))
+	if t.clock.Now().After(k.settleBy) && seen {
 		next, err := ignored(k)
 		t.end(k, err, next)
 		return true
@@ -253,8 +258,10 @@ func (t *Tasks) settle(k *Task) bool {
 }
 
 // reached reports whether the row shows what the verb was to bring about.
-// Verbs that leave no trace in a row are done once they are accepted.
-func reached(v backend.Verb, r *Row) bool {
+// Verbs that leave no trace in a row are done once they are accepted. A domain
+// that was to stop and runs under another number has stopped and was started
+// again.
+func reached(v backend.Verb, r *Row, runID int32) bool {
 	switch v {
 	case backend.VerbStart, backend.VerbStartFresh, backend.VerbRestore:
 		return r != nil && r.State.Active()
@@ -263,7 +270,7 @@ func reached(v backend.Verb, r *Row) bool {
 	case backend.VerbResume:
 		return r != nil && (r.State == backend.Running || r.State == backend.Blocked)
 	case backend.VerbShutdown, backend.VerbShutdownACPI, backend.VerbShutdownAgent, backend.VerbDestroy, backend.VerbSave:
-		return r == nil || !r.State.Active()
+		return r == nil || !r.State.Active() || r.ID != runID
 	case backend.VerbUndefine:
 		return r == nil
 	}

@@ -39,7 +39,13 @@ func (a *App) OK(text string) tea.Cmd { return a.toast(LevelOK, text, 5*time.Sec
 func (a *App) Warn(text string) tea.Cmd { return a.toast(LevelWarn, text, 8*time.Second) }
 
 // Bad shows that something failed, and keeps it in the event list.
-func (a *App) Bad(text string) tea.Cmd { return a.toast(LevelBad, text, 20*time.Second) }
+func (a *App) Bad(text string) tea.Cmd {
+	a.Events.Add(LogEntry{At: a.clock.Now(), Level: LevelBad, Kind: "berth", Text: text})
+	return a.bad(text)
+}
+
+// bad shows a failure that the event list has already.
+func (a *App) bad(text string) tea.Cmd { return a.toast(LevelBad, text, 20*time.Second) }
 
 func (a *App) toast(l Level, text string, d time.Duration) tea.Cmd {
 	a.toasts++

@@ -47,9 +47,31 @@ func (a *App) able(v backend.Verb, rows []*Row) (can []*Row, why []string) {
 	return can, why
 }
 
+// disabledCache remembers verbDisabled's answers while nothing changes that
+// they depend on: footers and help ask on every frame, and the marked VMs may be many.
+type disabledCache struct {
+	version int
+	why     map[backend.Verb]string
+}
+
 // verbDisabled says why a verb can be done on none of the targets.
 func (a *App) verbDisabled(v backend.Verb) string {
 	rows := a.targets()
+	if len(rows) < 2 {
+		return a.disabledOnAll(v, rows)
+	}
+	if a.disabled.why == nil || a.disabled.version != a.VMs.version+a.Tasks.version {
+		a.disabled = disabledCache{a.VMs.version + a.Tasks.version, map[backend.Verb]string{}}
+	}
+	why, known := a.disabled.why[v]
+	if !known {
+		why = a.disabledOnAll(v, rows)
+		a.disabled.why[v] = why
+	}
+	return why
+}
+
+func (a *App) disabledOnAll(v backend.Verb, rows []*Row) string {
 	if len(rows) == 0 {
 		return "no VM is selected"
 	}
@@ -67,6 +89,20 @@ func (a *App) verbDisabled(v backend.Verb) string {
 		return fmt.Sprintf("none of the %d marked VMs can: %v", len(rows), first)
 	}
 	return first.Error()
+}
+
+// slid reports that another VM than the person selected is under the cursor,
+// because theirs left the list. It says so once: then the new one is selected.
+func (a *App) slid() (was, is string, ok bool) {
+	if a.Screen != ScreenVMs || len(a.VMs.marks) > 0 || !a.VMs.Slid() {
+		return "", "", false
+	}
+	was = "the selected VM"
+	if r := a.Fleet.Row(a.VMs.cursor); r != nil {
+		was = r.Name
+	}
+	a.VMs.Move(0)
+	return was, a.VMs.Selected().Name, true
 }
 
 func (a *App) verbDisabledOn(v backend.Verb, r *Row) string {
@@ -91,14 +127,17 @@ func (a *App) asks(v backend.Verb) bool {
 // runVerb does a verb on the targets, after a confirmation where it is risky
 // or meant for several VMs.
 func (a *App) runVerb(v backend.Verb) tea.Cmd {
+	if was, is, ok := a.slid(); ok {
+		return a.Warn(fmt.Sprintf("%s left the list; this is %s: the same key again acts on it", was, is))
+	}
 	rows := a.targets()
 	can, why := a.able(v, rows)
 	if len(rows) == 1 && !a.asks(v) {
 		return a.start(v, keys(can))
 	}
 	c := a.confirmVerb(v, can)
-	if len(why) > 0 {
-		c.Body = append(c.Body, fmt.Sprintf("Left out, %d: %s", len(why), strings.Join(why, "; ")))
+	for _, w := range why {
+		c.Names = append(c.Names, "left out: "+w)
 	}
 	a.Push(c)
 	return nil
@@ -130,21 +169,38 @@ func keys(rows []*Row) []backend.Key {
 	return ks
 }
 
-// start begins a verb on VMs, looking once more whether each can.
+// begin begins an action, looking once more whether it can be done: things
+// may have changed since the question was asked.
+func (a *App) begin(k backend.Key, act backend.Action) (tea.Cmd, error) {
+	r := a.Fleet.Row(k)
+	if r == nil {
+		return nil, fmt.Errorf("%s is gone", act.Name)
+	}
+	if err := a.refuse(act.Verb, r); err != nil {
+		return nil, err
+	}
+	return a.Tasks.Start(k, act)
+}
+
+// startAction begins one action, or says why it cannot be done.
+func (a *App) startAction(k backend.Key, act backend.Action) tea.Cmd {
+	cmd, err := a.begin(k, act)
+	if err != nil {
+		return a.Warn(err.Error())
+	}
+	return cmd
+}
+
+// start begins a verb on VMs.
 func (a *App) start(v backend.Verb, ks []backend.Key) tea.Cmd {
 	var cmds []tea.Cmd
 	var failed []string
 	for _, k := range ks {
-		r := a.Fleet.Row(k)
-		if r == nil {
-			failed = append(failed, "a VM is gone")
-			continue
+		name := "a VM"
+		if r := a.Fleet.Row(k); r != nil {
+			name = r.Name
 		}
-		if why := a.refused(v, r); why != "" {
-			failed = append(failed, why)
-			continue
-		}
-		cmd, err := a.Tasks.Start(k, backend.Action{Verb: v, UUID: k.UUID, Name: r.Name})
+		cmd, err := a.begin(k, backend.Action{Verb: v, UUID: k.UUID, Name: name})
 		if err != nil {
 			failed = append(failed, err.Error())
 			continue
@@ -211,11 +267,7 @@ func (a *App) rename() tea.Cmd {
 			if name == old {
 				return a.Info("the name is unchanged")
 			}
-			cmd, err := a.Tasks.Start(k, backend.Action{Verb: backend.VerbRename, UUID: k.UUID, Name: old, New: name})
-			if err != nil {
-				return a.Warn(err.Error())
-			}
-			return cmd
+			return a.startAction(k, backend.Action{Verb: backend.VerbRename, UUID: k.UUID, Name: old, New: name})
 		})
 	p.Check = func(name string) error { return a.checkName(k, name) }
 	a.Push(p)
@@ -257,11 +309,8 @@ func (a *App) undefine() tea.Cmd {
 			{Label: "its saved state", On: r.ManagedSave},
 		},
 		OnYes: func(a *App, c *Confirm) tea.Cmd {
-			cmd, err := a.Tasks.Start(k, backend.Action{Verb: backend.VerbUndefine, UUID: k.UUID, Name: name, Delete: backend.UndefineOptions{
+			cmd := a.startAction(k, backend.Action{Verb: backend.VerbUndefine, UUID: k.UUID, Name: name, Delete: backend.UndefineOptions{
 				Storage: c.Choices[0].On, Snapshots: c.Choices[1].On, NVRAM: c.Choices[2].On, ManagedSave: c.Choices[3].On}})
-			if err != nil {
-				return a.Warn(err.Error())
-			}
 			if a.Screen == ScreenDetail {
 				return tea.Batch(cmd, a.Go(ScreenVMs))
 			}

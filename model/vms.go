@@ -22,15 +22,17 @@ type VMs struct {
 	filterErr  error
 
 	visible []*Row
-	cursor  backend.Key
-	index   int // of cursor in visible
-	top     int // first visible row on the screen
-	page    int // rows the screen has room for
+	cursor  backend.Key // the VM that the person selected, shown or not
+	index   int         // the selected row in visible: the cursor's, or the one in its place
+	top     int         // first visible row on the screen
+	page    int         // rows the screen has room for
 
 	marks   map[backend.Key]bool
 	anchor  backend.Key // where a range of marks begins
 	targets []*Row      // the marked rows, shown ones first; nil when not worked out
 	hidden  int         // how many of them the filter hides
+
+	version int // counts changes of rows and marks
 
 	// chosen is whether a person has selected a VM. Until then the first row is
 	// selected, whichever VM that is, while the hosts answer one after another.
@@ -53,6 +55,7 @@ func NewVMs(fleet *Fleet, columns []string, sortBy string, desc bool) *VMs {
 // VM that took its place is selected.
 func (v *VMs) Rebuild() {
 	offset := v.index - v.top
+	v.version++
 	v.visible = v.visible[:0]
 	for _, r := range v.fleet.rows {
 		if v.filter.Match(r) {
@@ -78,8 +81,14 @@ func (v *VMs) find(k backend.Key) int {
 	return v.index
 }
 
-func (v *VMs) forgetMarks() {
+// changed forgets what was worked out from rows and marks.
+func (v *VMs) changed() {
+	v.version++
 	v.targets = nil
+}
+
+func (v *VMs) forgetMarks() {
+	v.changed()
 	for k := range v.marks {
 		if v.fleet.Row(k) == nil {
 			delete(v.marks, k)
@@ -93,9 +102,22 @@ func (v *VMs) clamp() {
 	v.top = min(v.top, v.index)
 	v.top = max(v.top, v.index-v.page+1)
 	v.top = max(0, min(v.top, len(v.visible)-v.page))
+}
+
+// adopt makes the VM under the cursor the one that the person selected.
+func (v *VMs) adopt() {
+	v.clamp()
+	v.chosen = true
 	if len(v.visible) > 0 {
 		v.cursor = v.visible[v.index].Key()
 	}
+}
+
+// Slid reports whether the VM under the cursor is another than the person
+// selected, because that one left the list.
+func (v *VMs) Slid() bool {
+	r := v.Selected()
+	return r != nil && v.chosen && r.Key() != v.cursor
 }
 
 // SetPage tells how many rows the screen has room for.
@@ -123,33 +145,28 @@ func (v *VMs) Selected() *Row {
 
 // Move moves the selection by n rows and stops at either end.
 func (v *VMs) Move(n int) {
-	v.chosen = true
 	v.index += n
-	v.clamp()
+	v.adopt()
 }
 
 // Select selects the row at index i, as a click does.
 func (v *VMs) Select(i int) {
-	v.chosen = true
 	v.index = i
-	v.clamp()
+	v.adopt()
 }
 
 // SelectKey selects a VM if it is shown.
 func (v *VMs) SelectKey(k backend.Key) {
-	v.chosen = true
-	v.cursor = k
 	v.index = v.find(k)
-	v.clamp()
+	v.adopt()
 }
 
 // Scroll moves the rows under the selection by n, as a wheel does; the
 // selection stays on the screen.
 func (v *VMs) Scroll(n int) {
-	v.chosen = true
 	v.top = max(0, min(v.top+n, len(v.visible)-v.page))
 	v.index = max(v.top, min(v.index, v.top+v.page-1))
-	v.clamp()
+	v.adopt()
 }
 
 // Page is how many rows the screen has room for.
@@ -208,7 +225,8 @@ func (v *VMs) Mark() {
 	} else {
 		v.marks[k] = true
 	}
-	v.anchor, v.targets = k, nil
+	v.anchor = k
+	v.changed()
 	v.Move(1)
 }
 
@@ -226,12 +244,13 @@ func (v *VMs) MarkRange() {
 	for i := min(from, v.index); i <= max(from, v.index); i++ {
 		v.marks[v.visible[i].Key()] = true
 	}
-	v.anchor, v.targets = v.cursor, nil
+	v.anchor = v.cursor
+	v.changed()
 }
 
 // MarkAll marks every VM shown.
 func (v *VMs) MarkAll() {
-	v.targets = nil
+	v.changed()
 	for _, r := range v.visible {
 		v.marks[r.Key()] = true
 	}
@@ -239,7 +258,7 @@ func (v *VMs) MarkAll() {
 
 // InvertMarks marks every VM shown that is not marked, and unmarks the others.
 func (v *VMs) InvertMarks() {
-	v.targets = nil
+	v.changed()
 	for _, r := range v.visible {
 		k := r.Key()
 		if v.marks[k] {
@@ -252,7 +271,7 @@ func (v *VMs) InvertMarks() {
 
 // ClearMarks removes all marks.
 func (v *VMs) ClearMarks() {
-	v.targets = nil
+	v.changed()
 	clear(v.marks)
 }
 
@@ -302,25 +321,28 @@ func (v *VMs) markedRows() (rows []*Row, hidden int) {
 	return append(rows, rest...), len(rest)
 }
 
-// dear are the columns whose figures are asked only for the VMs on screen.
-var dear = map[string]bool{"disk_read": true, "disk_write": true, "disk_ops": true, "ip": true}
+// dear are the columns and filter keys whose figures are asked only for the
+// VMs on screen. Words without a key also look at addresses.
+var dear = map[string]bool{"disk_read": true, "disk_write": true, "disk_ops": true, "ip": true, "": true}
 
-// Wanted are the VMs whose dear figures the list shows: those on the screen
-// and, when the list is ordered by such a figure, all running ones after them.
+// Wanted are the VMs whose dear figures the list needs: those on the screen
+// and, when it is ordered or filtered by such a figure, all running ones after
+// them, hidden ones too.
 func (v *VMs) Wanted() []backend.Key {
 	var keys []backend.Key
 	end := min(v.top+v.page, len(v.visible))
-	for _, r := range v.visible[v.top:end] {
+	shown := v.visible[v.top:end]
+	for _, r := range shown {
 		if r.State.Active() {
 			keys = append(keys, r.Key())
 		}
 	}
-	if !dear[v.SortBy] {
+	if !dear[v.SortBy] && !slices.ContainsFunc(v.filter.Keys(), func(k string) bool { return dear[k] }) {
 		return keys
 	}
-	for i, r := range v.visible {
-		if (i < v.top || i >= end) && r.State.Active() {
-			keys = append(keys, r.Key())
+	for k, r := range v.fleet.rows {
+		if r.State.Active() && !slices.Contains(shown, r) {
+			keys = append(keys, k)
 		}
 	}
 	return keys

@@ -35,117 +35,13 @@ func (r *Root) overlayOver(frame string, o model.Overlay) string {
 func (r *Root) layoutOverlay(o model.Overlay) {
 	switch o := o.(type) {
 	case *model.Confirm:
-		o.Lines, o.Page = len(r.confirmScroll(o)), r.confirmPage(o)
+		r.layoutConfirm(o)
 	case *model.HelpPage:
 		o.Lines, o.Page = len(r.helpLines(r.helpWidth())), r.h-6
 	}
 }
 
 func (r *Root) dialogWidth(want int) int { return max(24, min(want, r.w-2)) }
-
-func (r *Root) confirmWidth(c *model.Confirm) int {
-	if len(c.Diff) > 0 {
-		return r.dialogWidth(110)
-	}
-	return r.dialogWidth(66)
-}
-
-// confirmScroll are the lines of a confirmation that scroll when they are
-// many: the names, or the diff.
-func (r *Root) confirmScroll(c *model.Confirm) []string {
-	if len(c.Diff) > 0 {
-		return r.diffLines(c.Diff)
-	}
-	if len(c.Names) < 2 {
-		return nil
-	}
-	out := make([]string, len(c.Names))
-	for i, n := range c.Names {
-		out[i] = r.look.Glyphs.Bullet + " " + backend.Clean(n)
-	}
-	return out
-}
-
-func (r *Root) diffLines(diff []model.DiffLine) []string {
-	out := make([]string, len(diff))
-	for i, d := range diff {
-		text := strings.ReplaceAll(backend.Clean(d.Text), "\t", "  ")
-		switch d.Op {
-		case '+':
-			out[i] = r.st(themes.RoleAdd, "+ "+text)
-		case '-':
-			out[i] = r.st(themes.RoleRemove, "- "+text)
-		case '@':
-			out[i] = r.st(themes.RoleMuted, "@"+text)
-		default:
-			out[i] = "  " + text
-		}
-	}
-	return out
-}
-
-// confirmPage is how many of those lines there is room for.
-func (r *Root) confirmPage(c *model.Confirm) int {
-	fixed := 5 + len(c.Choices)
-	for _, b := range c.Body {
-		fixed += len(widget.Wrap(b, r.confirmWidth(c)-4))
-	}
-	if c.Type != "" {
-		fixed += 3
-	}
-	return max(1, r.h-2-fixed)
-}
-
-func (r *Root) confirmBox(c *model.Confirm) string {
-	w := r.confirmWidth(c)
-	var body []string
-	scroll := r.confirmScroll(c)
-	if len(c.Names) == 1 {
-		body = append(body, backend.Clean(c.Names[0]))
-	}
-	page := r.confirmPage(c)
-	top := max(0, min(c.Top, len(scroll)-page))
-	body = append(body, scroll[top:min(len(scroll), top+page)]...)
-	if len(scroll) > page {
-		body = append(body, r.st(themes.RoleMuted, itoa(top+1)+"-"+itoa(min(len(scroll), top+page))+" of "+itoa(len(scroll))))
-	}
-	for _, b := range c.Body {
-		body = append(body, backend.Clean(b))
-	}
-	for i, ch := range c.Choices {
-		body = append(body, r.choiceLine(ch, c.Focus == i))
-	}
-	if c.Type != "" {
-		body = append(body, "Type "+backend.Clean(c.Type)+" to go on:", r.typeField(c, w-6))
-	}
-	focused := -1
-	switch c.Focus {
-	case model.FocusNo:
-		focused = 0
-	case model.FocusYes:
-		focused = 1
-	}
-	return widget.Dialog(backend.Clean(c.Title), body, []string{"No", c.Yes}, focused, w, r.boxStyle(c.Danger))
-}
-
-func (r *Root) typeField(c *model.Confirm, w int) string {
-	if c.Focus == model.FocusInput {
-		return r.st(themes.RoleKey, "> ") + r.input(&c.Input, w-2)
-	}
-	return "  " + r.st(themes.RoleInput, backend.Clean(c.Input.Value())+" ")
-}
-
-func (r *Root) choiceLine(ch model.Choice, focused bool) string {
-	box := "[ ] "
-	if ch.On {
-		box = "[x] "
-	}
-	line := box + ch.Label
-	if focused {
-		return r.st(themes.RoleCursor, line)
-	}
-	return r.st(themes.RoleText, line)
-}
 
 func (r *Root) promptBox(p *model.Prompt) string {
 	w := r.dialogWidth(66)

@@ -192,6 +192,9 @@ func (r *Root) mouse(m tea.MouseMsg) tea.Cmd {
 }
 
 func (r *Root) click(x, y int) tea.Cmd {
+	if len(r.app.Overlays) > 0 || r.app.Palette != nil || r.app.Line != nil || r.w < MinWidth || r.h < MinHeight {
+		return nil
+	}
 	y -= linesAbove
 	switch {
 	case y < 0 || y >= r.bodyHeight():

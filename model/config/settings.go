@@ -260,6 +260,11 @@ func setKeys(c *Config, n node) error {
 		if k == "" || k != strings.TrimSpace(k) {
 			return p.value.errorf("%q is not a key; write j, ctrl+d, f5 or space", k)
 		}
+		for other, taken := range keys {
+			if taken == k && other != p.key {
+				return p.value.errorf("the key %s is given to %s already", k, other)
+			}
+		}
 		keys[p.key] = k
 	}
 	c.Keys = keys

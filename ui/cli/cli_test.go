@@ -43,7 +43,7 @@ func testProgram(args []string, env func(string) string) Program {
 				fmt.Printf("tried %s: %v\n", t.URI, t.Err)
 			}
 			fmt.Printf("demo=%v theme=%s refresh=%v sort=%s desc=%v hostthemes=%v glyphs=%q\n", o.Demo, o.Config.Theme, o.Config.Refresh, o.SortBy, o.Desc, o.HostThemes, o.Env("BERTH_GLYPHS"))
-			more, err := o.Connect("fake://hv1")
+			more, err := o.Connect("fake://hv1", []string{"hv1"})
 			if err != nil {
 				return err
 			}

@@ -28,8 +28,8 @@ type ConsoleOptions struct {
 	Env     func(string) string
 	Version string
 
-	// Connect makes a further host, named unlike the others.
-	Connect func(uri string) (backend.Host, error)
+	// Connect makes a further host, named unlike those in names.
+	Connect func(uri string, names []string) (backend.Host, error)
 	// StartDemo makes the simulated fleet that the demo flags describe.
 	StartDemo func() []backend.Host
 }
@@ -46,9 +46,6 @@ func (a *app) runConsole(cmd *cobra.Command, _ []string) (err error) {
 	if !isTerminal(a.Stdin) || !isTerminal(a.Stdout) {
 		return usagef("For scripts there is: berth vm list", "the console needs a terminal on standard input and output")
 	}
-	if err := a.giveUp(cmd.Context(), f); err != nil {
-		return err
-	}
 	o, err := a.consoleOptions(f)
 	if err != nil {
 		return err
@@ -61,14 +58,14 @@ func (a *app) consoleOptions(f *fleet) (ConsoleOptions, error) {
 	if err != nil {
 		return ConsoleOptions{}, err
 	}
-	taken := labels{}
-	for _, h := range f.hosts {
-		taken[h.Name()] = true
-	}
 	return ConsoleOptions{
 		Hosts: f.hosts, Tried: f.tried, Demo: a.flags.demo, Config: a.config,
 		SortBy: by, Desc: desc, HostThemes: a.hostThemes(f), Env: a.consoleEnv(), Version: a.Version,
-		Connect: func(uri string) (backend.Host, error) {
+		Connect: func(uri string, names []string) (backend.Host, error) {
+			taken := labels{}
+			for _, n := range names {
+				taken[n] = true
+			}
 			return a.connect(config.Connection{URI: uri}, taken)
 		},
 		StartDemo: a.demoHosts,

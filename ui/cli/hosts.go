@@ -123,31 +123,6 @@ func (a *app) probe(ctx context.Context, uri string) error {
 	return errors.Join(err, h.Close())
 }
 
-// giveUp replaces the named hosts by what was tried when all of them are on
-// this machine and none answers: then the console opens on the page that says
-// so. Asking a socket here takes a few milliseconds; hosts elsewhere are left
-// to the console, which opens without waiting for them.
-func (a *app) giveUp(ctx context.Context, f *fleet) error {
-	conns := a.chosen()
-	if a.flags.demo || len(conns) == 0 {
-		return nil
-	}
-	var tried []Attempt
-	for _, c := range conns {
-		if a.Local == nil || !a.Local(c.URI) {
-			return nil
-		}
-		err := a.probe(ctx, c.URI)
-		if err == nil || errors.Is(err, backend.ErrTimeout) || ctx.Err() != nil {
-			return ctx.Err()
-		}
-		tried = append(tried, Attempt{URI: c.URI, Err: err})
-	}
-	err := f.close()
-	f.hosts, f.tried = nil, tried
-	return err
-}
-
 // labels keeps hosts' names unique.
 type labels map[string]bool
 
