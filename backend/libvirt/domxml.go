@@ -1,6 +1,7 @@
 package libvirt
 
 import (
+	"cmp"
 	"encoding/xml"
 	"fmt"
 	"net"
@@ -10,11 +11,6 @@ import (
 
 	"berth/backend"
 )
-
-// tagsNamespace is the namespace of berth's own metadata element:
-//
-//	<metadata><berth:tags xmlns:berth="urn:berth:1"><berth:tag>web</berth:tag></berth:tags></metadata>
-const tagsNamespace = "urn:berth:1"
 
 // agentChannel is the channel a guest agent listens on.
 const agentChannel = "org.qemu.guest_agent.0"
@@ -34,6 +30,9 @@ type domainXML struct {
 	Devices     devicesXML  `xml:"devices"`
 }
 
+// metadataXML is what libosinfo and berth keep with a definition. berth's is
+//
+//	<berth:tags xmlns:berth="urn:berth:1"><berth:tag>web</berth:tag></berth:tags>
 type metadataXML struct {
 	Tags struct {
 		Tag []string `xml:"urn:berth:1 tag"`
@@ -297,27 +296,29 @@ func (i *interfaceXML) swapped() bool { return i.Type != "direct" && i.Type != "
 
 // display is the first display as "vnc 127.0.0.1:5900", or "".
 func (d *devicesXML) display() string {
-	for _, g := range d.Graphics {
-		addr, sock := g.Listen, g.Socket
-		for _, l := range g.Listens {
-			if addr == "" {
-				addr = l.Address
-			}
-			if sock == "" {
-				sock = l.Socket
-			}
+	for i := range d.Graphics {
+		if g := &d.Graphics[i]; g.Type != "egl-headless" { // which only renders for another
+			return strings.TrimSpace(g.Type + " " + g.place())
 		}
-		port := g.Port
-		if port == "" || port == "-1" {
-			port = g.TLSPort
-		}
-		switch {
-		case sock != "":
-			return g.Type + " " + sock
-		case port != "" && port != "-1":
-			return g.Type + " " + net.JoinHostPort(addr, port)
-		}
-		return g.Type
+	}
+	return ""
+}
+
+// place is the socket or address of a display, or "" while it has none.
+func (g *graphicsXML) place() string {
+	addr, sock := g.Listen, g.Socket
+	for _, l := range g.Listens {
+		addr, sock = cmp.Or(addr, l.Address), cmp.Or(sock, l.Socket)
+	}
+	port := g.Port
+	if port == "" || port == "-1" {
+		port = g.TLSPort
+	}
+	switch {
+	case sock != "":
+		return sock
+	case port != "" && port != "-1":
+		return net.JoinHostPort(addr, port)
 	}
 	return ""
 }

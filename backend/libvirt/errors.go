@@ -17,8 +17,8 @@ import (
 var (
 	// errLost marks a call whose connection went away under it.
 	errLost = fmt.Errorf("%w: the connection was lost", backend.ErrUnreachable)
-	// errNotSent marks a call that found its connection closed before it began.
-	errNotSent = fmt.Errorf("%w before the call", errLost)
+	// errNotSent marks a call that could not be sent: the daemon has not seen it.
+	errNotSent = fmt.Errorf("%w before the call was sent", errLost)
 )
 
 // isConnectionError reports whether a go-libvirt call failed because of its
@@ -31,9 +31,11 @@ func isConnectionError(err error) bool {
 
 // lostBecause says why a connection went away.
 func lostBecause(err, why error) error {
-	kind := errLost
-	if errors.Is(err, syscall.EINVAL) {
-		kind = errNotSent
+	// go-libvirt returns ErrInterrupted while it waits for an answer; the errors
+	// of a closed connection come from sending, and half a packet does nothing.
+	kind := errNotSent
+	if errors.Is(err, libvirt.ErrInterrupted) || errors.Is(err, io.EOF) {
+		kind = errLost
 	}
 	switch {
 	case why == nil, errors.Is(why, net.ErrClosed), errors.Is(why, io.ErrClosedPipe):

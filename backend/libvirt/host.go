@@ -111,7 +111,7 @@ func newHost(o Options, t target) *Host {
 	h.cheap = newLane(life, "cheap", 1, 4, h.open)
 	h.dear = newLane(life, "dear", 1, 1, h.open)
 	h.single = newLane(life, "single", 4, 1, h.open)
-	h.action = newLane(life, "action", 4, 1, h.open)
+	h.action = newLane(life, "action", 8, 1, h.open)
 	h.picture = newLane(life, "picture", 1, 1, h.openStreams)
 	return h
 }

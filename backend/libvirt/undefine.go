@@ -39,7 +39,7 @@ func (h *Host) storedDefinition(ctx context.Context, u backend.UUID) (libvirt.Do
 		active bool
 		xml    string
 	}
-	f, err := tell(ctx, h.action, func(lv *libvirt.Libvirt) (f found, err error) {
+	f, err := ask(ctx, h.action, func(lv *libvirt.Libvirt) (f found, err error) {
 		if f.dom, err = lv.DomainLookupByUUID(libvirt.UUID(u)); err != nil {
 			return f, err
 		}
@@ -128,7 +128,7 @@ func (h *Host) volumesOf(ctx context.Context, x *domainXML) ([]volume, error) {
 }
 
 func (h *Host) volumeOf(ctx context.Context, s *sourceXML) (libvirt.StorageVol, error) {
-	return tell(ctx, h.action, func(lv *libvirt.Libvirt) (libvirt.StorageVol, error) {
+	return ask(ctx, h.action, func(lv *libvirt.Libvirt) (libvirt.StorageVol, error) {
 		switch {
 		case s.Pool != "":
 			p, err := lv.StoragePoolLookupByName(s.Pool)

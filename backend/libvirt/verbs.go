@@ -76,13 +76,14 @@ func (h *Host) do(ctx context.Context, a backend.Action) error {
 	if call == nil {
 		return fmt.Errorf("%w: berth has no verb %q", backend.ErrUnsupported, a.Verb)
 	}
-	_, err := tell(ctx, h.action, func(lv *libvirt.Libvirt) (struct{}, error) {
-		d, err := lv.DomainLookupByUUID(libvirt.UUID(a.UUID))
-		if err != nil {
-			return struct{}{}, err
-		}
-		return struct{}{}, call(lv, d, a)
+	// The look-up may be tried again, which finds out about a dead connection.
+	d, err := ask(ctx, h.action, func(lv *libvirt.Libvirt) (libvirt.Domain, error) {
+		return lv.DomainLookupByUUID(libvirt.UUID(a.UUID))
 	})
+	if err != nil {
+		return err
+	}
+	_, err = tell(ctx, h.action, func(lv *libvirt.Libvirt) (struct{}, error) { return struct{}{}, call(lv, d, a) })
 	return err
 }
 
