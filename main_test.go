@@ -51,7 +51,7 @@ func runScripts(t *testing.T, dir string) {
 		Dir: filepath.Join("testdata", dir),
 		Setup: func(e *testscript.Env) error {
 			// Nothing of the user's: no configuration, no state, no keys, no terminal.
-			e.Vars = append(e.Vars, "PATH="+bin+":"+os.Getenv("PATH"), "HOME="+e.WorkDir,
+			e.Vars = append(e.Vars, "PATH="+bin+":"+os.Getenv("PATH"), "BERTH="+bin+"/berth", "HOME="+e.WorkDir,
 				"XDG_CONFIG_HOME="+e.WorkDir+"/config", "XDG_STATE_HOME="+e.WorkDir+"/state", "XDG_CACHE_HOME="+e.WorkDir+"/cache",
 				"XDG_RUNTIME_DIR="+e.WorkDir, "LANG=C.UTF-8", "LC_ALL=C.UTF-8", "SHELL=/bin/sh", "USER=tester")
 			e.Values[terminal{}] = &session{}
@@ -77,13 +77,25 @@ func build(t *testing.T) string {
 // terminal is the key under which a script's session is kept.
 type terminal struct{}
 
-// session is the program in a terminal, as one script runs it.
-type session struct{ *tty.Session }
+// session is the program in a terminal, as one script runs it, and the script's
+// own lab if it has one.
+type session struct {
+	*tty.Session
+	own *lab.Lab
+}
+
+// stop ends the program; what hangs is killed.
+func (s *session) stop() {
+	if s.Session != nil {
+		s.Session.Close() //nolint:errcheck // it was killed
+		s.Session = nil
+	}
+}
 
 func (s *session) close() {
-	if s.Session != nil {
-		s.Session.Close() //nolint:errcheck // what hangs was killed
-		s.Session = nil
+	s.stop()
+	if s.own != nil {
+		s.own.Close() //nolint:errcheck // its processes are gone
 	}
 }
 
@@ -96,24 +108,29 @@ type commandFunc = func(ts *testscript.TestScript, neg bool, args []string)
 //	term [-host] WxH CMD...   run a command in a terminal of that size; -host: on the lab's host
 //	see [-within D] REGEXP... wait until each matches the screen; ! see: until none does
 //	type TEXT...              type text
+//	press-until KEY REGEXP    press a key each second until the screen matches
 //	key NAME...               press keys: enter esc up ctrl-c ^] ..., or any single character
+//	mouse X,Y | mouse wheel   click at a column and row, from 1; turn the wheel down there
+//	sent REGEXP               what was sent to the terminal so far matches
 //	resize WxH                change the terminal's size
 //	mode N on|off             check a DEC private mode of the terminal: 1049 alternate screen, 25 cursor
 //	nocolor                   no colour was sent to the terminal so far
 //	notitle REGEXP            the window's title does not match
 //	dump                      log the screen
 //	end [CODE]                wait until the program has ended, with that exit status
-//	hypervisor                name the lab's host in $URI, $URI_RO, $URI_TEST
+//	hypervisor [-own]         name the lab's host, or one of the script's own, in $URI, $URI_RO, $URI_TEST, _TCP, _TLS, _SSH
+//	hypervisor crash|start    kill the host's libvirtd, start it again
 //	guest [-FLAG...] NAME     start a guest of the lab: -os -empty -off -disk -nic -vga -deaf -hostile -title=TEXT
 //	virsh ARG...              run virsh on the lab's host; its output can be matched by stdout
+//	onhost CMD...             run a command on the lab's host
 //	state NAME STATE          wait until virsh reports the state
 //	freeze NAME, thaw NAME    stop a guest's QEMU, let it go on
 var commands map[string]commandFunc
 
 func init() {
 	commands = map[string]commandFunc{
-		"term": cmdTerm, "see": cmdSee, "type": cmdType, "key": cmdKey, "resize": cmdResize, "mode": cmdMode, "nocolor": cmdNoColor, "notitle": cmdNoTitle, "dump": cmdDump,
-		"end": cmdEnd, "hypervisor": cmdHypervisor, "guest": cmdGuest, "virsh": cmdVirsh, "state": cmdState,
+		"term": cmdTerm, "see": cmdSee, "press-until": cmdPressUntil, "type": cmdType, "key": cmdKey, "mouse": cmdMouse, "sent": cmdSent, "resize": cmdResize, "mode": cmdMode, "nocolor": cmdNoColor, "notitle": cmdNoTitle, "dump": cmdDump,
+		"end": cmdEnd, "hypervisor": cmdHypervisor, "guest": cmdGuest, "virsh": cmdVirsh, "onhost": cmdOnHost, "state": cmdState,
 		"freeze": func(ts *testscript.TestScript, _ bool, a []string) { signal(ts, a[0], syscall.SIGSTOP) },
 		"thaw":   func(ts *testscript.TestScript, _ bool, a []string) { signal(ts, a[0], syscall.SIGCONT) },
 	}
@@ -127,22 +144,23 @@ func size(ts *testscript.TestScript, s string) (w, h int) {
 }
 
 func cmdTerm(ts *testscript.TestScript, _ bool, args []string) {
-	of(ts).close()
+	of(ts).stop()
 	onHost := args[0] == "-host"
 	if onHost {
 		args = args[1:]
 	}
 	w, h := size(ts, args[0])
 	argv := args[1:]
-	if path, err := exec.LookPath(filepath.Join(strings.Split(ts.Getenv("PATH"), ":")[0], argv[0])); err == nil {
-		argv[0] = path
+	if argv[0] == "berth" {
+		argv[0] = ts.Getenv("BERTH")
 	}
 	if onHost {
 		argv = host(ts).Command(argv...)
 	}
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Dir = ts.MkAbs(".")
-	for _, name := range []string{"PATH", "HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR", "SHELL", "USER", "EDITOR", "VISUAL", "NO_COLOR", "LIBVIRT_DEFAULT_URI", "TERM", "LC_ALL", "LANG"} {
+	for _, name := range []string{"PATH", "HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR",
+		"SHELL", "USER", "EDITOR", "VISUAL", "NO_COLOR", "LIBVIRT_DEFAULT_URI", "TERM", "LC_ALL", "LANG"} {
 		if v := ts.Getenv(name); v != "" {
 			cmd.Env = append(cmd.Env, name+"="+v)
 		}
@@ -180,6 +198,20 @@ func cmdSee(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+func cmdPressUntil(ts *testscript.TestScript, _ bool, args []string) {
+	seen := func(screen string) bool { return regexp.MustCompile(args[1]).MatchString(screen) }
+	for range int(wait.Seconds()) {
+		cmdKey(ts, false, args[:1])
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		_, err := of(ts).Await(ctx, seen)
+		cancel()
+		if err == nil {
+			return
+		}
+	}
+	ts.Fatalf("not to be seen: %q; the screen is\n%s", args[1], of(ts).Screen())
+}
+
 func cmdType(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(of(ts).Type(strings.Join(args, " ")))
 }
@@ -214,6 +246,26 @@ func settle(ts *testscript.TestScript) {
 	defer cancel()
 	_, err := of(ts).Quiet(ctx, 120*time.Millisecond)
 	ts.Check(err)
+}
+
+// cmdMouse sends what an xterm does in SGR mode (ctlseqs, "Extended coordinates").
+func cmdMouse(ts *testscript.TestScript, _ bool, args []string) {
+	var x, y int
+	if args[0] == "wheel" {
+		ts.Check(of(ts).Type("\x1b[<65;5;8M"))
+		return
+	}
+	if _, err := fmt.Sscanf(args[0], "%d,%d", &x, &y); err != nil {
+		ts.Fatalf("no place: %q", args[0])
+	}
+	ts.Check(of(ts).Type(fmt.Sprintf("\x1b[<0;%d;%dM\x1b[<0;%d;%dm", x, y, x, y)))
+}
+
+func cmdSent(ts *testscript.TestScript, neg bool, args []string) {
+	out, _ := of(ts).TakeOutput()
+	if regexp.MustCompile(args[0]).Match(out) == neg {
+		ts.Fatalf("sent to the terminal: %q", out)
+	}
 }
 
 func cmdResize(ts *testscript.TestScript, _ bool, args []string) {
@@ -257,19 +309,35 @@ func cmdEnd(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// host is the lab's one host, which all scripts share; each keeps to guests of
-// names of its own.
+// host is the script's own lab host, or the one that all scripts share, each
+// with guests of names of its own.
 func host(ts *testscript.TestScript) *lab.Host {
+	if own := of(ts).own; own != nil {
+		return own.Host(1)
+	}
 	h, err := lab.SharedHost()
 	ts.Check(err)
 	return h
 }
 
-func cmdHypervisor(ts *testscript.TestScript, _ bool, _ []string) {
-	h := host(ts)
-	ts.Setenv("URI", h.URI("unix"))
-	ts.Setenv("URI_RO", h.URI("unix-ro"))
-	ts.Setenv("URI_TEST", h.URI("test"))
+func cmdHypervisor(ts *testscript.TestScript, _ bool, args []string) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	switch strings.Join(args, "") {
+	case "-own":
+		l, err := lab.Up(ctx, "", 1)
+		ts.Check(err)
+		of(ts).own = l
+	case "crash":
+		ts.Check(host(ts).KillLibvirtd(ctx, "KILL"))
+		return
+	case "start":
+		ts.Check(host(ts).StartLibvirtd(ctx))
+		return
+	}
+	for name, transport := range map[string]string{"URI": "unix", "URI_RO": "unix-ro", "URI_TEST": "test", "URI_TCP": "tcp", "URI_TLS": "tls", "URI_SSH": "ssh"} {
+		ts.Setenv(name, host(ts).URI(transport))
+	}
 }
 
 func cmdGuest(ts *testscript.TestScript, _ bool, args []string) {
@@ -307,10 +375,13 @@ func cmdGuest(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 func cmdVirsh(ts *testscript.TestScript, neg bool, args []string) {
-	h := host(ts)
-	c := h.Command(append([]string{"virsh", "-q", "-c", "qemu:///system"}, args...)...)
+	cmdOnHost(ts, neg, append([]string{"virsh", "-q", "-c", "qemu:///system"}, args...))
+}
+
+func cmdOnHost(ts *testscript.TestScript, neg bool, args []string) {
+	c := host(ts).Command(args...)
 	if err := ts.Exec(c[0], c[1:]...); (err != nil) != neg {
-		ts.Fatalf("virsh %s: %v", strings.Join(args, " "), err)
+		ts.Fatalf("%s: %v", strings.Join(args, " "), err)
 	}
 }
 

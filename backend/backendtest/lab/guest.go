@@ -140,8 +140,11 @@ func (h *Host) Forget(ctx context.Context, uuid string) error {
 	return err
 }
 
+// makeDisk makes the guest's disk, a volume of the host's default pool.
 func (h *Host) makeDisk(ctx context.Context, g Guest) error {
-	_, err := h.Run(ctx, "bash", "-ec", `raw=$1.raw; mke2fs -q -t ext4 "$raw" "$2M"; qemu-img convert -O qcow2 "$raw" "$1"; rm "$raw"`,
+	_, err := h.Run(ctx, "bash", "-ec", `raw=$1.raw; mke2fs -q -t ext4 "$raw" "$2M"; qemu-img convert -O qcow2 "$raw" "$1"; rm "$raw"
+		virsh -q pool-info default >/dev/null 2>&1 || virsh -q pool-create-as default dir --target "${1%/*}"
+		virsh -q pool-refresh default`,
 		"disk", g.DiskPath(), strconv.Itoa(g.DiskMiB))
 	return err
 }
