@@ -103,13 +103,16 @@ func modelOptions(o cli.ConsoleOptions, names []string) model.Options {
 	return opt
 }
 
-// save keeps what :save keeps. The refresh interval is the config's affair.
+// save keeps what :save keeps.
 func save(path string, s model.Settings) (string, error) {
 	direction := ":asc"
 	if s.Desc {
 		direction = ":desc"
 	}
-	state := config.State{Columns: s.Columns, Sort: s.SortBy + direction, Theme: s.Theme, Filter: s.Filter, Mouse: &s.Mouse}
+	state := config.State{
+		Columns: s.Columns, Sort: s.SortBy + direction, Theme: s.Theme, Filter: s.Filter,
+		Mouse: &s.Mouse, Refresh: s.Refresh.String(),
+	}
 	return path, state.Save(path)
 }
 

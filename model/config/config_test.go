@@ -176,7 +176,7 @@ func TestStateComesBack(t *testing.T) {
 	p := place(t, nil)
 	p.StateFile = filepath.Join(p.StateDir, "new", "ui.yaml")
 	off := false
-	s := State{Columns: []string{"name", "cpu"}, Sort: "cpu:desc", Theme: "dark", Filter: `!state:running "a b" # x: [`, Mouse: &off}
+	s := State{Columns: []string{"name", "cpu"}, Sort: "cpu:desc", Theme: "dark", Filter: `!state:running "a b" # x: [`, Mouse: &off, Refresh: "2.5s"}
 	if err := s.Save(p.StateFile); err != nil {
 		t.Fatal(err)
 	}
@@ -184,7 +184,7 @@ func TestStateComesBack(t *testing.T) {
 	if err != nil || len(c.Warnings) != 0 {
 		t.Fatal(err, c.Warnings)
 	}
-	if !reflect.DeepEqual(c.Columns, s.Columns) || c.Sort != s.Sort || c.Theme != s.Theme || c.Filter != s.Filter || c.Mouse {
+	if !reflect.DeepEqual(c.Columns, s.Columns) || c.Sort != s.Sort || c.Theme != s.Theme || c.Filter != s.Filter || c.Mouse || c.Refresh != 2500*time.Millisecond {
 		t.Errorf("got %+v", c.Settings)
 	}
 	entries, err := os.ReadDir(filepath.Dir(p.StateFile))
@@ -193,9 +193,37 @@ func TestStateComesBack(t *testing.T) {
 	}
 }
 
+// A refresh interval that was saved stands above the config files and below
+// --config and the flag.
+func TestSavedRefreshHasItsPlace(t *testing.T) {
+	p := place(t, map[string]string{"user.yaml": "refresh: 3s\n", "ui.yaml": "refresh: 5s\n", "x.yaml": "refresh: 7s\n"})
+	for _, tt := range []struct {
+		file, flag string
+		want       time.Duration
+		origin     string
+	}{
+		{"", "", 5 * time.Second, p.StateFile + ":1"},
+		{filepath.Join(p.StateDir, "x.yaml"), "", 7 * time.Second, filepath.Join(p.StateDir, "x.yaml") + ":1"},
+		{"", "9s", 9 * time.Second, "--refresh"},
+	} {
+		c, err := Load(Options{Paths: p, File: tt.file, Env: env(nil), Known: known})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if tt.flag != "" {
+			if err := c.Set("refresh", tt.flag, "--refresh"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if c.Refresh != tt.want || c.Origin("refresh") != tt.origin {
+			t.Errorf("refresh %s from %s, want %s from %s", c.Refresh, c.Origin("refresh"), tt.want, tt.origin)
+		}
+	}
+}
+
 func TestACorruptStateIsReportedAndIgnored(t *testing.T) {
 	for name, text := range map[string]string{"not yaml": "columns: [name\n", "binary": "\x00\x01\x02", "list": "- a\n",
-		"unknown column": "columns: [name, gone]\n", "unknown key": "keys: {}\n"} {
+		"unknown column": "columns: [name, gone]\n", "refresh too short": "refresh: 1ms\n", "unknown key": "keys: {}\n"} {
 		t.Run(name, func(t *testing.T) {
 			p := place(t, map[string]string{"ui.yaml": text})
 			c, err := Load(Options{Paths: p, Env: env(nil), Known: known})

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"github.com/goccy/go-yaml"
@@ -19,7 +20,11 @@ type State struct {
 	Theme   string   `yaml:"theme,omitempty"`
 	Filter  string   `yaml:"filter,omitempty"`
 	Mouse   *bool    `yaml:"mouse,omitempty"`
+	Refresh string   `yaml:"refresh,omitempty"` // as time.Duration.String writes it
 }
+
+// savedSettings are the settings that State keeps, called as in config files.
+var savedSettings = []string{"columns", "sort", "theme", "mouse", "refresh"}
 
 const stateHeader = "# Written by berth's :save. Your own settings belong in config.yaml.\n"
 
@@ -76,13 +81,13 @@ func (c *Config) addState() {
 }
 
 func (c *Config) applySaved(p pair) error {
-	switch p.key {
-	case "columns", "sort", "theme", "mouse":
+	switch {
+	case slices.Contains(savedSettings, p.key):
 		return settingByName(p.key).set(c, p.value)
-	case "filter":
+	case p.key == "filter":
 		return setText(func(s *Settings) *string { return &s.Filter })(c, p.value)
 	}
-	return p.value.errorf("%s", unknownKey("saved setting", p.key, []string{"columns", "sort", "theme", "filter", "mouse"}))
+	return p.value.errorf("%s", unknownKey("saved setting", p.key, append([]string{"filter"}, savedSettings...)))
 }
 
 func (c *Config) warnState(err error) {
