@@ -26,7 +26,7 @@ func actionTable() []Action {
 func moveActions() []Action {
 	move := func(id, help string, by func(*App) int, keys ...string) Action {
 		return Action{ID: id, Keys: keys, Label: help, Help: help, Group: GroupMove, Silent: true,
-			On:  []ScreenID{ScreenVMs, ScreenHosts, ScreenEvents, ScreenDetail},
+			On:  []ScreenID{ScreenVMs, ScreenHosts, ScreenEvents, ScreenDetail, ScreenConnect},
 			Key: func(a *App, k tea.KeyMsg) tea.Cmd { return a.move(by(a), k) }}
 	}
 	return []Action{
@@ -38,9 +38,11 @@ func moveActions() []Action {
 		move("page-up", "A page up", func(a *App) int { return -a.VMs.page }, "pgup", "ctrl+b"),
 		move("first", "To the first", func(*App) int { return -1 << 30 }, "g", "home"),
 		move("last", "To the last", func(*App) int { return 1 << 30 }, "G", "end"),
-		{ID: "open", Keys: []string{"enter"}, Label: "Open", Help: "Open what is selected: the VM's detail, the host's VMs, the event's VM", Group: GroupMove, On: onLists, Hint: 1, Run: (*App).open},
+		{ID: "open", Keys: []string{"enter"}, Label: "Open", Help: "Open what is selected: the VM's detail, the host's VMs, the event in full", Group: GroupMove, On: onLists, Hint: 1, Run: (*App).open},
 		{ID: "next-tab", Keys: []string{"tab", "right", "l"}, Label: "Next tab", Help: "The next page of the detail", Group: GroupMove, On: onDetail, Hint: 1, Silent: true, Run: func(a *App) tea.Cmd { return a.Detail.Turn(1) }},
 		{ID: "previous-tab", Keys: []string{"shift+tab", "left", "h"}, Label: "Previous tab", Help: "The page before", Group: GroupMove, On: onDetail, Silent: true, Run: func(a *App) tea.Cmd { return a.Detail.Turn(-1) }},
+		{ID: "scroll-right", Keys: []string{"L", "shift+right"}, Label: "Right", Help: "Long lines of the XML and the log: further right", Group: GroupMove, On: onDetail, Silent: true, Run: func(a *App) tea.Cmd { a.Detail.Sideways(20); return nil }},
+		{ID: "scroll-left", Keys: []string{"H", "shift+left"}, Label: "Left", Help: "Back to the left", Group: GroupMove, On: onDetail, Silent: true, Run: func(a *App) tea.Cmd { a.Detail.Sideways(-20); return nil }},
 		{ID: "next-hit", Keys: []string{"n"}, Label: "Next hit", Help: "The next line that the search found", Group: GroupMove, On: onDetail, Silent: true, Run: func(a *App) tea.Cmd { return a.nextHit(1) }},
 		{ID: "previous-hit", Keys: []string{"N"}, Label: "Previous hit", Help: "The hit before", Group: GroupMove, On: onDetail, Silent: true, Run: func(a *App) tea.Cmd { return a.nextHit(-1) }},
 	}
@@ -94,7 +96,7 @@ func vmActions() []Action {
 		{ID: "xml", Keys: []string{"x"}, Label: "XML", Help: "Show the definition; / searches, n and N step, again shows the stored one", Group: GroupMore, On: onVM, Hint: 15, Why: (*App).noVM, Run: (*App).showXML},
 		{ID: "screenshot", Keys: []string{"i"}, Label: "Screenshot", Help: "Save a picture of the guest's display to a file", Group: GroupMore, On: onVM, Why: (*App).screenshotDisabled, Run: (*App).screenshot},
 		{ID: "autostart", Keys: []string{"A"}, Label: "Autostart", Help: "Start with the host, or no longer", Group: GroupMore, On: onVM, Why: (*App).autostartDisabled, Run: (*App).autostart},
-		{ID: "rename", Keys: []string{"N"}, Label: "Rename", Help: "Give the VM another name; it must be off", Group: GroupMore, On: onVMs, Verb: backend.VerbRename, Why: func(a *App) string { return a.verbDisabledOn(backend.VerbRename, a.one()) }, Run: (*App).rename},
+		{ID: "rename", Keys: []string{"f2"}, Label: "Rename", Help: "Give the VM another name; it must be off", Group: GroupMore, On: onVM, Verb: backend.VerbRename, Why: func(a *App) string { return a.verbDisabledOn(backend.VerbRename, a.one()) }, Run: (*App).rename},
 		{ID: "undefine", Keys: []string{"U"}, Label: "Delete", Help: "Delete the VM: choose what goes with it, then type its name", Group: GroupMore, On: onVM, Verb: backend.VerbUndefine, Why: func(a *App) string { return a.verbDisabledOn(backend.VerbUndefine, a.one()) }, Run: (*App).undefine},
 		{ID: "copy", Keys: []string{"y"}, Label: "Copy", Help: "Copy the name, UUID, address or XML to your clipboard (OSC 52)", Group: GroupMore, On: onVM, Why: (*App).noVM, Run: (*App).copyMenu},
 		{ID: "actions", Keys: []string{"a"}, Label: "All actions", Help: "A menu of everything that can be done to the VM", Group: GroupMore, On: onVM, Hint: 4, Run: (*App).actionMenu},

@@ -119,6 +119,7 @@ type App struct {
 	costing  bool // a reading is armed
 	Cost     Cost
 	Attempts []Attempt
+	Connect  Notice // the scrolled text of the page that says why no host answers
 	Demo     bool
 	Width    int
 	Height   int
@@ -128,7 +129,9 @@ type App struct {
 	demoHosts  map[string]bool
 	trails     *trails
 	disabled   disabledCache
-	themed     bool // a theme was chosen while berth ran
+	fromHost   *string  // the filter before a host's VMs were opened from the hosts
+	history    []string // commands of the palette, newest last
+	themed     bool     // a theme was chosen while berth ran
 	actions    []Action
 	byKey      map[string][]*Action
 	undo       *undoStep
@@ -410,6 +413,10 @@ func (a *App) Escape() tea.Cmd {
 		return cmd
 	case len(a.VMs.marks) > 0:
 		a.VMs.ClearMarks()
+	case a.fromHost != nil:
+		before := *a.fromHost
+		a.fromHost = nil
+		return tea.Batch(a.filter(before), a.Go(ScreenHosts))
 	case a.VMs.filterText != "":
 		return a.filter("")
 	}
@@ -417,6 +424,7 @@ func (a *App) Escape() tea.Cmd {
 }
 
 func (a *App) filter(text string) tea.Cmd {
+	a.fromHost = nil
 	err := a.VMs.SetFilter(text)
 	a.want()
 	if err != nil {
@@ -450,9 +458,17 @@ func (a *App) Click(i int) tea.Cmd {
 }
 
 // Wheel scrolls what is under the mouse by n lines.
-func (a *App) Wheel(n int) {
+func (a *App) Wheel(n int) tea.Cmd {
 	if len(a.Overlays) > 0 {
-		return
+		k := tea.KeyMsg{Type: tea.KeyDown}
+		if n < 0 {
+			k.Type, n = tea.KeyUp, -n
+		}
+		var cmds []tea.Cmd
+		for range n {
+			cmds = append(cmds, a.key(k))
+		}
+		return tea.Batch(cmds...)
 	}
 	switch a.Screen {
 	case ScreenVMs:
@@ -465,6 +481,7 @@ func (a *App) Wheel(n int) {
 	case ScreenDetail:
 		a.Detail.ScrollBy(n)
 	}
+	return nil
 }
 
 // onTask brings a task on.

@@ -84,7 +84,7 @@ func TestMarksRangeAllInvert(t *testing.T) {
 		t.Fatalf("all: %d", n)
 	}
 	h.run(h.app.filter("a"))
-	if all, hidden := h.app.VMs.Marks(); all != 4 || hidden != 3 || len(h.app.VMs.Targets()) != 4 {
+	if all, hidden := h.app.VMs.Marks(); all != 4 || hidden != 3 || len(h.app.VMs.Targets()) != 1 {
 		t.Fatalf("%d marked, %d hidden, %d targets", all, hidden, len(h.app.VMs.Targets()))
 	}
 	h.keys("esc", "esc")
@@ -304,7 +304,7 @@ func TestAKeyThatCannotActSaysWhy(t *testing.T) {
 func TestRenameChecksTheNameAndCanBeUndone(t *testing.T) {
 	f := newFakeHost("hv1", "-a", "-b")
 	h := newHarness(t, Options{Hosts: hosts(f)})
-	h.keys("N", "backspace")
+	h.keys("f2", "backspace")
 	h.text("b")
 	h.keys("enter")
 	if p, ok := h.app.Overlays[0].(*Prompt); !ok || p.Err == nil {
@@ -510,14 +510,14 @@ func TestSSHArgumentsCannotBeMadeByAGuest(t *testing.T) {
 	}
 }
 
-func TestAnEditorThatFailsSaysWhereTheTextIs(t *testing.T) {
+func TestAnEditorThatFailsLeavesNothingBehind(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
 	h := newHarness(t, Options{Hosts: hosts(newFakeHost("hv1", "-a")), Editor: []string{"false"}})
 	h.term.exec = func(tea.ExecCommand) error { return exec.CommandContext(context.Background(), "false").Run() }
 	h.keys("e")
-	h.wantStatus("your text is in ")
-	path := h.status()[strings.LastIndex(h.status(), " ")+1:]
-	if err := os.Remove(path); err != nil {
-		t.Fatal(err)
+	h.wantStatus("nothing was changed")
+	if left, err := filepath.Glob(filepath.Join(os.TempDir(), "berth-*")); err != nil || len(left) != 0 {
+		t.Fatalf("left behind: %q %v", left, err)
 	}
 }
 
@@ -708,5 +708,110 @@ func TestConnectingTwiceToOneHostIsRefused(t *testing.T) {
 	h.wantStatus("connected already")
 	if made != 1 || len(h.app.Fleet.Hosts()) != 2 {
 		t.Fatalf("%d connections made, %d hosts", made, len(h.app.Fleet.Hosts()))
+	}
+}
+
+func TestForceOffIsAllowedWhileAShutdownIsWaitedFor(t *testing.T) {
+	f := newFakeHost("hv1", "a")
+	f.deaf = true
+	h := newHarness(t, Options{Hosts: hosts(f)})
+	h.keys("S", "y", "D", "y")
+	h.pass(2 * time.Second)
+	if f.vms[0].State != backend.Shutoff || len(h.app.Tasks.Active()) != 0 {
+		t.Fatalf("done: %+v", f.done)
+	}
+	if k := h.app.Tasks.All()[0]; !errors.Is(k.Err, errReplaced) {
+		t.Fatalf("the shutdown ended with %v", k.Err)
+	}
+}
+
+func TestAMarkThatIsNotShownIsNotActedOn(t *testing.T) {
+	f := newFakeHost("hv1", "a", "b")
+	h := newHarness(t, Options{Hosts: hosts(f)})
+	h.keys(" ")
+	h.run(h.app.filter("b"))
+	h.keys("p")
+	if len(f.done) != 1 || f.done[0].Name != "b" {
+		t.Fatalf("done: %+v", f.done)
+	}
+}
+
+func TestAWrongFilterIsRefusedAndTheLastOneStays(t *testing.T) {
+	h := newHarness(t, Options{Hosts: hosts(newFakeHost("hv1", "a", "b"))})
+	h.keys("/a", "enter", "/nosuch:1", "enter")
+	if h.app.Line == nil {
+		t.Fatal("the line closed on a filter that means nothing")
+	}
+	h.keys("esc")
+	if text, err := h.app.VMs.Filter(); text != "a" || err != nil || h.names() != "a" {
+		t.Fatalf("filter %q %v, shown %q", text, err, h.names())
+	}
+	h.keys(":filter nosuch:1", "enter")
+	if text, _ := h.app.VMs.Filter(); text != "a" {
+		t.Fatalf("filter %q", text)
+	}
+}
+
+func TestHostsAndBack(t *testing.T) {
+	h := newHarness(t, Options{Hosts: hosts(newFakeHost("hv1", "a"), newFakeHost("hv2", "b"))})
+	h.run(h.app.filter("!x"))
+	h.keys("2", "j", "enter")
+	if h.names() != "b" {
+		t.Fatalf("shown: %q", h.names())
+	}
+	h.keys("q")
+	if h.quit || h.app.Screen != ScreenHosts {
+		t.Fatalf("on %s, quit %t", h.app.Screen, h.quit)
+	}
+	if text, _ := h.app.VMs.Filter(); text != "!x" {
+		t.Fatalf("filter %q", text)
+	}
+}
+
+func TestAHostThatGoesAndComesIsInTheEvents(t *testing.T) {
+	f := newFakeHost("hv1", "a")
+	h := newHarness(t, Options{Hosts: hosts(f)})
+	h.pass(2 * time.Second)
+	f.pollErr = backend.ErrUnreachable
+	h.pass(3 * time.Second)
+	f.pollErr = nil
+	h.pass(8 * time.Second)
+	var what []string
+	for _, e := range h.app.Events.Entries() {
+		what = append(what, e.Text)
+	}
+	if got := strings.Join(what, "; "); !strings.HasPrefix(got, "does not answer (host unreachable); answers again (after ") {
+		t.Fatalf("events: %s", got)
+	}
+}
+
+func TestThePaletteRemembers(t *testing.T) {
+	h := newHarness(t, Options{Hosts: hosts(newFakeHost("hv1", "a"))})
+	h.keys(":sort cpu", "enter", ":bogus", "enter", ":", "up")
+	if got := h.app.Palette.Input.Value(); got != "bogus" {
+		t.Fatalf("up brings %q", got)
+	}
+	h.keys("up", "up", "down")
+	if got := h.app.Palette.Input.Value(); got != "bogus" {
+		t.Fatalf("%q", got)
+	}
+}
+
+func TestDeletingNamesTheStorage(t *testing.T) {
+	f := newFakeHost("hv1", "-a")
+	f.detail.Disks = []backend.DiskDetail{{Target: "vda", Device: "disk", Source: "/img/a.qcow2", Capacity: 1 << 30}, {Target: "sda", Device: "cdrom", Source: "/img/cd.iso", ReadOnly: true}}
+	h := newHarness(t, Options{Hosts: hosts(f)})
+	h.keys("U")
+	c := h.confirm()
+	if len(c.Choices) != 1 || !strings.Contains(c.Choices[0].Label, "/img/a.qcow2 (1.0G)") || strings.Contains(c.Choices[0].Label, "cd.iso") || c.Choices[0].On {
+		t.Fatalf("choices: %+v", c.Choices)
+	}
+	h.keys("tab", "tab") // round to the switch
+	for c.Focus != 0 {
+		h.keys("tab")
+	}
+	h.keys(" ", "tab", "a", "enter", "enter")
+	if len(f.done) != 1 || !f.done[0].Delete.Storage {
+		t.Fatalf("done: %+v", f.done)
 	}
 }

@@ -32,6 +32,7 @@ type consoleSession struct {
 	name, on string
 	force    bool
 	record   func(outcome error) error
+	left     bool // by ^], rather than that the guest or the host ended it
 
 	in  io.Reader
 	out io.Writer
@@ -57,7 +58,7 @@ func (c *consoleSession) Run() (err error) {
 	keys := &typist{leave: cancel}
 	typed := make(chan struct{})
 	go func() { keys.read(in); close(typed) }()
-	defer func() { in.Cancel(); <-typed; _ = in.Close() }()
+	defer func() { in.Cancel(); <-typed; _ = in.Close(); c.left = keys.left }()
 
 	fmt.Fprintf(c.out, "Console of %s on %s. Press ^] to leave, enter for a prompt.\r\n", backend.Clean(c.name), backend.Clean(c.on))
 	conn, err := c.open(ctx)
@@ -141,6 +142,7 @@ const afterGuest = "\x1b[!p\x1b(B\x0f\x1b[?6l\x1b[r\x1b[?1000;1002;1003;1004;100
 type typist struct {
 	to    atomic.Pointer[io.ReadWriteCloser]
 	leave func()
+	left  bool // ^] was typed; for after read
 }
 
 // read ends, and calls leave, at ^], at the end of the input, or when the
@@ -160,6 +162,7 @@ func (t *typist) read(from io.Reader) {
 			}
 		}
 		if left || err != nil {
+			t.left = left
 			return
 		}
 	}

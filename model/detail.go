@@ -84,6 +84,7 @@ type Detail struct {
 
 	Search Search
 	Top    [tabCount]int
+	Left   int // cells cut off at the left of the XML and the log
 	Lines  int // of the shown tab; written by SetScroll
 	Page   int
 
@@ -392,6 +393,9 @@ func (d *Detail) SetScroll(lines, page int) {
 
 // Scroll applies a movement key to the shown tab.
 func (d *Detail) Scroll(k tea.KeyMsg) { d.Top[d.Tab] = scrolled(d.Top[d.Tab], d.Lines, d.Page, k) }
+
+// Sideways moves long lines by n cells.
+func (d *Detail) Sideways(n int) { d.Left = max(0, d.Left+n) }
 
 // ScrollBy moves the shown tab by n lines, as a wheel does.
 func (d *Detail) ScrollBy(n int) { d.Top[d.Tab] = max(0, min(d.Top[d.Tab]+n, d.Lines-d.Page)) }

@@ -39,6 +39,7 @@ type Confirm struct {
 	Page  int
 
 	OnYes func(*App, *Confirm) tea.Cmd
+	OnNo  func(*App) tea.Cmd // instead of the usual message; may be nil
 }
 
 // What Focus means when it is not the index of a Choice.
@@ -165,6 +166,9 @@ func (c *Confirm) letter(a *App, s string) (bool, tea.Cmd) {
 }
 
 func (c *Confirm) declined(a *App) tea.Cmd {
+	if c.OnNo != nil {
+		return c.OnNo(a)
+	}
 	return a.Info(strings.TrimSuffix(c.Title, "?") + ": not done")
 }
 
@@ -175,6 +179,20 @@ func (c *Confirm) yes(a *App) (bool, tea.Cmd) {
 	}
 	a.pop(c)
 	return false, c.OnYes(a, c)
+}
+
+// PressButton presses a button of a question with the mouse: 0 is No, 1 is
+// Yes, anything else is none.
+func (a *App) PressButton(c *Confirm, button int) tea.Cmd {
+	switch button {
+	case 0:
+		a.pop(c)
+		return c.declined(a)
+	case 1:
+		_, cmd := c.yes(a)
+		return cmd
+	}
+	return nil
 }
 
 // Prompt asks for one line of text.

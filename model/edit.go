@@ -109,6 +109,9 @@ func (e *xmlEdit) read() error {
 	if e.after == e.before {
 		return nil
 	}
+	if strings.TrimSpace(e.after) == "" {
+		return errors.New("the file is empty")
+	}
 	return checkEdited(e.before, e.after)
 }
 
@@ -164,6 +167,9 @@ func identity(text string) (id domainIdentity, err error) {
 // editor again.
 func (a *App) edited(e *xmlEdit, err error) tea.Cmd {
 	switch {
+	case err != nil && e.untouched():
+		e.discard()
+		return a.Bad(fmt.Sprintf("edit %s: %v; nothing was changed", e.name, err))
 	case err != nil && e.after == "":
 		return a.Bad(fmt.Sprintf("edit %s: %v; your text is in %s", e.name, err, e.path))
 	case err != nil:
@@ -173,9 +179,17 @@ func (a *App) edited(e *xmlEdit, err error) tea.Cmd {
 		return a.Info(e.name + ": nothing was changed")
 	}
 	a.Push(newConfirm(Confirm{Title: "Define " + e.name + " so?", Yes: "Define", Diff: Diff(e.before, e.after),
-		Body:  []string{"It takes effect at the next start."},
+		Body:  []string{"It takes effect at the next start. Your text is in " + e.path + " until it is defined."},
+		OnNo:  func(a *App) tea.Cmd { return a.Info(e.name + ": not defined; your text is in " + e.path) },
 		OnYes: func(a *App, _ *Confirm) tea.Cmd { return a.define(e) }}))
-	return a.Info("your text is in " + e.path + " until it is defined")
+	return nil
+}
+
+// untouched reports whether the file still holds what was fetched, as when
+// the editor could not be started.
+func (e *xmlEdit) untouched() bool {
+	b, err := os.ReadFile(e.path)
+	return err == nil && string(b) == e.before
 }
 
 // define stores the edited definition, unless the stored one has changed

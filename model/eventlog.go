@@ -59,6 +59,9 @@ func (l *EventLog) AddEvent(e backend.Event) {
 	if e.Kind == backend.EventIOError || e.Kind == backend.EventWatchdog || e.What == "crashed" || e.Detail == "crashed" || e.Detail == "failed" {
 		level = LevelBad
 	}
+	if e.Kind == backend.EventConnection && e.What == "does not answer" {
+		level = LevelBad
+	}
 	text := e.What
 	if e.Detail != "" {
 		text += " (" + e.Detail + ")"

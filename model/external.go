@@ -59,12 +59,15 @@ func (a *App) openConsole(k backend.Key, force bool) tea.Cmd {
 	session := &consoleSession{ctx: a.ctx, host: host, uuid: k.UUID, name: name, on: k.Host, force: force,
 		record: a.recorder(k, name, "console", map[bool]string{true: "taken over by force"}[force])}
 	return a.term.Exec(session, func(err error) tea.Msg {
-		return result(func(a *App) tea.Cmd { return a.consoleEnded(k, name, err) })
+		left := session.left
+		return result(func(a *App) tea.Cmd { return a.consoleEnded(k, name, left, err) })
 	})
 }
 
-func (a *App) consoleEnded(k backend.Key, name string, err error) tea.Cmd {
+func (a *App) consoleEnded(k backend.Key, name string, left bool, err error) tea.Cmd {
 	switch {
+	case err == nil && !left:
+		return tea.Batch(a.Warn("the console of "+name+" was closed at its other end"), a.Fleet.PollHost(k.Host))
 	case err == nil:
 		return tea.Batch(a.Info("left the console of "+name), a.Fleet.PollHost(k.Host))
 	case errors.Is(err, backend.ErrBusy):
@@ -244,6 +247,9 @@ func (a *App) connected(uri string, host backend.Host, err error) tea.Cmd {
 	a.forgetAttempt(uri)
 	if err != nil {
 		a.Attempts = append(a.Attempts, Attempt{URI: uri, Err: err})
+		if a.Screen == ScreenConnect && len(a.Overlays) == 0 {
+			a.promptURI(uri) // so that a slip can be put right
+		}
 		return a.Bad(err.Error())
 	}
 	if a.hasURI(host.URI()) {

@@ -2,7 +2,6 @@ package model
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -36,17 +35,22 @@ type filterTerm struct {
 // ParseFilter reads a filter expression: terms separated by blanks, all of
 // which must hold. A term is
 //
-//	web             a part of the name, title, host, address or a tag, or the
-//	                start (4 characters or more) of the UUID; case is ignored
+//	web             a part of the name, title, host or a tag; case is ignored
+//	10.0.0 fd00:    what looks like an address also finds addresses, from where
+//	                one of their groups begins
+//	9f86d081        the start of a UUID, of 8 digits or more
 //	"two words"     the same, taken as it stands
-//	/^web[0-9]+$/   an RE2 regular expression over the same, case ignored;
-//	                or re:^web
+//	/^web[0-9]+$/   an RE2 regular expression over names, titles, hosts, tags
+//	                and addresses, case ignored; or re:^web
 //	name:web*       a key and a value; commas separate alternatives
 //	cpu>50          a figure compared by > >= < <= = !=, with units as in
 //	                mem>2G, mem>=80%, disk_read>10M, uptime>2h
 //	!TERM           what does not match TERM
 //
-// FilterKeys lists the keys. The error is a *FilterError.
+// FilterKeys lists the keys. A key's value must be a whole word of it, but for
+// state:, where the start of a state's word is enough so that the list narrows
+// while it is typed; what begins no state's word is an error. The error is a
+// *FilterError.
 func ParseFilter(expr string) (Filter, error) {
 	f := Filter{source: strings.TrimLeft(expr, " \t\r\n")}
 	for _, tok := range filterTokens(expr) {
@@ -182,7 +186,7 @@ func (t *filterToken) parse() (key string, m matcher, err error) {
 	}
 	at, op := t.operator()
 	if at < 0 {
-		return "", substringMatcher(t.text), nil
+		return "", wordMatcher(t.text), nil
 	}
 	name, value := strings.ToLower(t.text[:at]), t.text[at+len(op):]
 	if name == "re" && op == ":" {
@@ -191,10 +195,10 @@ func (t *filterToken) parse() (key string, m matcher, err error) {
 	}
 	spec, ok := filterKeys[name]
 	if !ok {
-		if isAddressLike(t.text) {
-			return "", substringMatcher(t.text), nil
+		if isIPv6Like(t.text) {
+			return "", wordMatcher(t.text), nil
 		}
-		return "", nil, fmt.Errorf("there is no key %q; the keys are %s", name, strings.Join(filterKeyNames, " "))
+		return "", nil, fmt.Errorf("there is no key %q; the keys are %s; a word that holds %s goes in quotes", name, strings.Join(filterKeyNames, " "), op)
 	}
 	m, err = spec.parse(op, value, t.quoted[at+len(op):])
 	return name, m, err
@@ -226,86 +230,4 @@ func (t *filterToken) operator() (at int, op string) {
 
 func isKeyByte(c byte) bool {
 	return c == '_' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
-}
-
-// isAddressLike tells IPv6 and MAC addresses from a key and its value.
-func isAddressLike(s string) bool {
-	return strings.Count(s, ":") > 1 && strings.Trim(s, "0123456789abcdefABCDEF:./%") == ""
-}
-
-func regexMatcher(pattern string) (matcher, error) {
-	re, err := regexp.Compile("(?i)" + pattern)
-	if err != nil {
-		return nil, regexProblem(pattern, err)
-	}
-	return func(r *Row) (bool, bool) { return anyText(r, re.MatchString), true }, nil
-}
-
-// regexProblem names the part of pattern that RE2 refuses, and where it is.
-func regexProblem(pattern string, err error) error {
-	problem := strings.TrimPrefix(err.Error(), "error parsing regexp: ")
-	problem = strings.ReplaceAll(problem, "(?i)", "")
-	return fmt.Errorf("bad regular expression /%s/: %s", pattern, problem)
-}
-
-// anyText tries the texts that a person looks for a VM by.
-func anyText(r *Row, match func(string) bool) bool {
-	if match(r.Name) || match(r.Host) || (r.Title != "" && match(r.Title)) {
-		return true
-	}
-	for _, a := range r.Addresses {
-		if match(a) {
-			return true
-		}
-	}
-	for _, tag := range r.Tags {
-		if match(tag) {
-			return true
-		}
-	}
-	return false
-}
-
-// minUUIDPrefix keeps "a" from matching every sixteenth VM by its UUID.
-const minUUIDPrefix = 4
-
-func substringMatcher(s string) matcher {
-	needle := strings.ToLower(s)
-	isUUID := len(needle) >= minUUIDPrefix && strings.Trim(needle, "0123456789abcdef-") == ""
-	contains := func(hay string) bool { return containsFold(hay, needle) }
-	return func(r *Row) (bool, bool) {
-		if anyText(r, contains) {
-			return true, true
-		}
-		return isUUID && strings.HasPrefix(r.UUID.String(), needle), true
-	}
-}
-
-// containsFold is strings.Contains whatever the case; needle is lower case
-// already. It allocates only for text that is not ASCII.
-func containsFold(hay, needle string) bool {
-	for i := 0; i < len(hay); i++ {
-		if hay[i] >= 0x80 {
-			return strings.Contains(strings.ToLower(hay), needle)
-		}
-	}
-	for i := 0; i+len(needle) <= len(hay); i++ {
-		if equalLower(hay[i:i+len(needle)], needle) {
-			return true
-		}
-	}
-	return false
-}
-
-func equalLower(s, lower string) bool {
-	for i := 0; i < len(s); i++ {
-		c := s[i]
-		if c >= 'A' && c <= 'Z' {
-			c += 'a' - 'A'
-		}
-		if c != lower[i] {
-			return false
-		}
-	}
-	return true
 }

@@ -64,7 +64,7 @@ func init() {
 			text: func(r *Row) string { return r.Reason }},
 		"note": {help: "a part of its note", loose: true, text: func(r *Row) string { return r.Note }},
 		"ip":   {help: "the start of an address, or a network as 10.0.0.0/8", special: ipMatcher},
-		"state": {help: "its state; the start of the word is enough", special: stateMatcher,
+		"state": {help: "its state; the start of its word will do", special: stateMatcher,
 			values: stateWords},
 		"autostart":   {help: "whether it starts with the host", values: yesNoValues, flag: func(r *Row) bool { return r.Autostart }},
 		"persistent":  {help: "whether it is defined on disk", values: yesNoValues, flag: func(r *Row) bool { return r.Persistent }},

@@ -19,7 +19,7 @@ func TestFilterTerms(t *testing.T) {
 	for expr, want := range map[string]bool{
 		// Substrings.
 		"": true, "   ": true, "web": true, "WEB-0": true, "server": true, "hv1": true, "10.0.0": true, "fd00::5": true, "prod": true,
-		"abcdef01": true, "abcd": true, "abc": false, "bcdef": false, "nothing": false, "web hv1": true, "web hv2": false,
+		"abcdef01": true, "abcdef01-0": true, "abcdef0": false, "abcd": false, "bcdef010": false, "nothing": false, "web hv1": true, "web hv2": false,
 		`"Web server"`: true, `'web server'`: true, `"web  server"`: false, `"state:running"`: false, `web"-01"`: true,
 		// Negation.
 		"!web": false, "!db": true, "web !db": true, "!!web": true, "!state:running": false, "!tag:test": true, `!"Web server"`: false,
@@ -50,6 +50,25 @@ func TestFilterTerms(t *testing.T) {
 		}
 		if again, err := ParseFilter(f.String()); err != nil || again.Match(r) != want {
 			t.Errorf("%q does not survive String", expr)
+		}
+	}
+}
+
+// A word is found in addresses only if it looks like a part of one.
+func TestWordsAndAddresses(t *testing.T) {
+	r := row("cache", func(r *Row) { r.Title, r.Addresses = "", []string{"192.168.12.5/24", "2001:db8::F00d:1"} })
+	for expr, want := range map[string]bool{
+		"db": false, "b8": false, "db8": false, "f00d": false, "0": false, "01": false, "2001": false,
+		"192": true, "19": true, "12": true, "12.5": true, "168.12": true, ".5": true, "5": true, "5/24": true,
+		"92": false, "2.5": false, "68.12": false, "192.168.1.": false, "192.168.13": false,
+		"2001:": true, "2001:db8": true, "2001:DB8::f00d": true, "f00d:1": true, "::f00d": true, "001:db8": false, "2001:db9": false,
+		"52:54:00:12:34:56": false, "!2001:db8": false, "!db": true, "/db8/": true, "/^192/": true, "ip:2001": true,
+	} {
+		f, err := ParseFilter(expr)
+		if err != nil {
+			t.Errorf("%q: %v", expr, err)
+		} else if got := f.Match(r); got != want {
+			t.Errorf("%q: %v, want %v", expr, got, want)
 		}
 	}
 }
@@ -87,10 +106,14 @@ func TestFilterErrorsSayWhereAndWhat(t *testing.T) {
 		"uptime>soon":       {"write 90s, 15m, 2h or 3d"},
 		"uptime>xd":         {"not a time"},
 		"state:flying":      {`no state "flying"`, "running", "shutoff"},
+		"state:runing":      {`no state "runing"`, `did you mean "running"?`, "paused", "shutoff"},
+		"state:run,puased":  {`no state "puased"`, `did you mean "paused"?`},
+		"state:run,":        {"a value is missing"},
 		"state:":            {"a value is missing", "running"},
 		"autostart:perhaps": {"neither yes nor no"},
 		"name>web":          {"write key:value"},
-		"colour=red":        {`no key "colour"`},
+		"colour=red":        {`no key "colour"`, "in quotes"},
+		"db:1":              {`no key "db"`},
 	} {
 		_, err := ParseFilter(expr)
 		var fe *FilterError
@@ -108,7 +131,7 @@ func TestFilterErrorsSayWhereAndWhat(t *testing.T) {
 
 // What is half typed must not be an error where a sensible reading exists.
 func TestHalfTypedFilters(t *testing.T) {
-	for _, expr := range []string{"!", `"`, `"we`, "'", "/", "/we", "/web-[0-9]", "re", "sta", "state:r", "!/", "a:b:c:d", "::1", "52:54:00:12:34:56", "tag:x,", "<", ">5", ":x"} {
+	for _, expr := range []string{"!", `"`, `"we`, "'", "/", "/we", "/web-[0-9]", "re", "sta", "state:r", "state:SHUT", "!/", "a:b:c:d", "2001:", "fd00:1", "::1", "52:54:00:12:34:56", "tag:x,", "<", ">5", ":x"} {
 		if _, err := ParseFilter(expr); err != nil {
 			t.Errorf("%q: %v", expr, err)
 		}

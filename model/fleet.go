@@ -257,6 +257,10 @@ func (f *Fleet) onPoll(m pollMsg) (Change, tea.Cmd) {
 		return f.onPollFailed(s, m.err)
 	}
 	first := s.PolledAt.IsZero()
+	var events []backend.Event
+	if s.Err != nil {
+		events = append(events, f.connectionEvent(s, "answers again", "after "+Duration(f.clock.Now().Sub(s.DownSince))))
+	}
 	s.failures, s.Err, s.Connected, s.DownSince = 0, nil, true, time.Time{}
 	s.PolledAt = m.poll.At
 	f.merge(s, m.poll)
@@ -265,7 +269,7 @@ func (f *Fleet) onPoll(m pollMsg) (Change, tea.Cmd) {
 	if !s.watching {
 		cmds = append(cmds, f.watch(s))
 	}
-	return Change{Rows: true, Hosts: true}, tea.Batch(cmds...)
+	return Change{Rows: true, Hosts: true, Events: events}, tea.Batch(cmds...)
 }
 
 // arm waits for the next poll. The first poll told only names and states, so
@@ -291,10 +295,12 @@ func (f *Fleet) onPollFailed(s *HostState, err error) (Change, tea.Cmd) {
 		return Change{}, nil // berth is ending
 	}
 	s.failures++
-	s.Err, s.again = err, false
-	if s.Connected || s.DownSince.IsZero() {
+	var events []backend.Event
+	if s.Err == nil {
 		s.DownSince = f.clock.Now()
+		events = append(events, f.connectionEvent(s, "does not answer", err.Error()))
 	}
+	s.Err, s.again = err, false
 	s.Connected = false
 	for k, r := range f.rows {
 		if k.Host == s.Host.Name() {
@@ -302,7 +308,12 @@ func (f *Fleet) onPollFailed(s *HostState, err error) (Change, tea.Cmd) {
 		}
 	}
 	s.gen++
-	return Change{Rows: true, Hosts: true}, f.tick(s, backoff(s.failures, err))
+	return Change{Rows: true, Hosts: true, Events: events}, f.tick(s, backoff(s.failures, err))
+}
+
+// connectionEvent is an event of berth's own: what it sees of a host's connection.
+func (f *Fleet) connectionEvent(s *HostState, what, detail string) backend.Event {
+	return backend.Event{At: f.clock.Now(), Host: s.Host.Name(), Kind: backend.EventConnection, What: what, Detail: detail}
 }
 
 // backoff grows from a quarter of a second to maxBackoff, with jitter so that

@@ -11,6 +11,7 @@ type Line struct {
 	Input  textinput.Model
 	Search bool   // it searches the detail rather than filter the list
 	before string // what esc brings back
+	fresh  bool   // the text is the one before: the first character typed replaces it
 }
 
 func (a *App) openLine() tea.Cmd {
@@ -28,6 +29,7 @@ func (a *App) openLine() tea.Cmd {
 		l.before = a.VMs.filterText
 		l.Input.SetValue(l.before)
 		l.Input.CursorEnd()
+		l.fresh = l.before != ""
 	}
 	a.Line = l
 	return nil
@@ -39,11 +41,13 @@ func (l *Line) key(a *App, k tea.KeyMsg) tea.Cmd {
 		a.Line = nil
 		return l.apply(a, l.before)
 	case "enter":
-		a.Line = nil
 		if !l.Search {
-			return a.filter(l.Input.Value())
+			if _, err := a.VMs.Filter(); err != nil {
+				return a.Warn(err.Error()) // and the line stays open
+			}
 		}
-		if len(a.Detail.Search.Hits) == 0 && l.Input.Value() != "" {
+		a.Line = nil
+		if l.Search && len(a.Detail.Search.Hits) == 0 && l.Input.Value() != "" {
 			return a.Info("not found: " + l.Input.Value())
 		}
 		return nil
@@ -53,6 +57,10 @@ func (l *Line) key(a *App, k tea.KeyMsg) tea.Cmd {
 		}
 		return nil
 	}
+	if l.fresh && k.Type == tea.KeyRunes {
+		l.Input.SetValue("")
+	}
+	l.fresh = false
 	l.Input, _ = l.Input.Update(k)
 	return l.apply(a, l.Input.Value())
 }
@@ -69,7 +77,7 @@ func (l *Line) apply(a *App, text string) tea.Cmd {
 		}
 		return nil
 	}
-	_ = a.VMs.SetFilter(text) // kept by the list and drawn beside the line
+	_ = a.VMs.TypeFilter(text) // kept by the list and drawn beside the line
 	a.want()
 	return nil
 }

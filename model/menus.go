@@ -3,6 +3,7 @@ package model
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	tea "github.com/charmbracelet/bubbletea"
 
@@ -86,8 +87,12 @@ func (a *App) columnMenu() tea.Cmd {
 		if !ok {
 			continue
 		}
-		m.Items = append(m.Items, MenuItem{Label: c.ID, Note: c.Help, On: slices.Contains(a.VMs.Columns, id),
-			Run: func(a *App) tea.Cmd { a.takeColumns(m); return nil }})
+		it := MenuItem{Label: c.ID, Note: c.Help, On: slices.Contains(a.VMs.Columns, id),
+			Run: func(a *App) tea.Cmd { a.takeColumns(m); return nil }}
+		if id == "name" {
+			it.Why = "always shown: a row must be told from another"
+		}
+		m.Items = append(m.Items, it)
 	}
 	m.Reorder = func(a *App, i, by int) tea.Cmd {
 		// The menu swaps its items after this; the columns follow from them then.
@@ -165,19 +170,45 @@ func (a *App) copyMenu() tea.Cmd {
 func (a *App) open() tea.Cmd {
 	switch a.Screen {
 	case ScreenHosts:
-		if s := a.Hosts.Selected(); s != nil {
-			return tea.Batch(a.Go(ScreenVMs), a.filter("host:"+quoteTerm(s.Host.Name())))
-		}
+		return a.openHost()
 	case ScreenEvents:
-		if e := a.Events.Selected(); e != nil && a.Fleet.Row(e.Key) != nil {
-			return a.openDetail(e.Key, TabOverview)
-		}
-		return a.Info("that VM is gone, or it was about a host")
+		return a.openEvent()
 	default:
 		if r := a.VMs.Selected(); r != nil {
 			return a.openDetail(r.Key(), TabOverview)
 		}
 	}
+	return nil
+}
+
+// openHost shows a host's VMs; back brings the hosts and the filter that was
+// there. For a host that does not answer it says why.
+func (a *App) openHost() tea.Cmd {
+	s := a.Hosts.Selected()
+	if s == nil {
+		return nil
+	}
+	if s.Err != nil {
+		a.Push(&Notice{Title: s.Host.Name() + " does not answer", Text: s.Host.URI() + "\n\n" + s.Err.Error()})
+		return nil
+	}
+	before := a.VMs.filterText
+	cmd := tea.Batch(a.Go(ScreenVMs), a.filter("host:"+quoteTerm(s.Host.Name())))
+	a.fromHost = &before
+	return cmd
+}
+
+// openEvent shows an event in full, and offers the VM it is about.
+func (a *App) openEvent() tea.Cmd {
+	e := a.Events.Selected()
+	if e == nil {
+		return nil
+	}
+	n := &Notice{Title: strings.TrimSpace(e.Host + " " + e.VM), Text: e.At.Format("2006-01-02 15:04:05") + "  " + e.Kind + "\n\n" + e.Text}
+	if k := e.Key; a.Fleet.Row(k) != nil {
+		n.Open = func(a *App) tea.Cmd { return a.openDetail(k, TabOverview) }
+	}
+	a.Push(n)
 	return nil
 }
 
@@ -203,6 +234,8 @@ func (a *App) move(n int, k tea.KeyMsg) tea.Cmd {
 		a.Events.Move(n)
 	case ScreenDetail:
 		a.Detail.Scroll(k)
+	case ScreenConnect:
+		a.Connect.Top = scrolled(a.Connect.Top, a.Connect.Lines, a.Connect.Page, k)
 	}
 	return nil
 }
@@ -211,6 +244,10 @@ func (a *App) move(n int, k tea.KeyMsg) tea.Cmd {
 func (a *App) back() tea.Cmd {
 	switch a.Screen {
 	case ScreenVMs, ScreenConnect:
+		if a.Screen == ScreenVMs && a.fromHost != nil {
+			a.VMs.ClearMarks()
+			return a.Escape()
+		}
 		if n := len(a.Tasks.Active()); n > 0 {
 			a.Push(newConfirm(Confirm{Title: "Quit?", Yes: "Quit",
 				Body:  []string{fmt.Sprintf("%d actions are under way. What the hosts have accepted goes on; what still waits for its turn is dropped.", n)},
@@ -273,9 +310,13 @@ func (a *App) startDemo() tea.Cmd {
 }
 
 func (a *App) askURI() tea.Cmd {
-	p := newPrompt("Connect to", "qemu:///system, qemu+ssh://user@host/system, qemu+tcp://host/system, …", "qemu+ssh://", func(a *App, uri string) tea.Cmd { return a.tryURI(uri) })
-	a.Push(p)
+	a.promptURI("qemu+ssh://")
 	return nil
+}
+
+func (a *App) promptURI(value string) {
+	a.Push(newPrompt("Connect to", "qemu:///system, qemu+ssh://user@host/system, qemu+tcp://host/system, …", value,
+		func(a *App, uri string) tea.Cmd { return a.tryURI(uri) }))
 }
 
 // hostNames are the fleet's host names, for completion.

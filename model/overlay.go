@@ -112,6 +112,13 @@ func (m *Menu) choose(a *App, i int) (bool, tea.Cmd) {
 	return false, it.Run(a)
 }
 
+// ChooseItem chooses a menu's item with the mouse.
+func (a *App) ChooseItem(m *Menu, i int) tea.Cmd {
+	m.Index = i
+	_, cmd := m.choose(a, i)
+	return cmd
+}
+
 // HelpPage is the list of all keys, scrolled.
 type HelpPage struct {
 	Top   int
@@ -129,6 +136,29 @@ func (h *HelpPage) Key(_ *App, k tea.KeyMsg) (bool, tea.Cmd) {
 	return false, nil
 }
 
+// Notice is a text to be read in full.
+type Notice struct {
+	Title, Text string
+	Top         int
+	Lines, Page int                // written through layout, as for HelpPage
+	Open        func(*App) tea.Cmd // what enter opens; nil when it only leaves
+}
+
+// Key implements Overlay.
+func (n *Notice) Key(a *App, k tea.KeyMsg) (bool, tea.Cmd) {
+	switch k.String() {
+	case "enter":
+		if n.Open != nil {
+			return true, n.Open(a)
+		}
+		return true, nil
+	case "esc", "q":
+		return true, nil
+	}
+	n.Top = scrolled(n.Top, n.Lines, n.Page, k)
+	return false, nil
+}
+
 // scrolled applies a movement key to the first line shown of n lines on a
 // page of the given height.
 func scrolled(top, n, page int, k tea.KeyMsg) int {
@@ -138,10 +168,14 @@ func scrolled(top, n, page int, k tea.KeyMsg) int {
 		top++
 	case "k", "up":
 		top--
-	case "ctrl+d", "pgdown", " ", "ctrl+f":
+	case "ctrl+d":
 		top += max(1, page/2)
-	case "ctrl+u", "pgup", "ctrl+b":
+	case "ctrl+u":
 		top -= max(1, page/2)
+	case "pgdown", " ", "ctrl+f":
+		top += max(1, page-1)
+	case "pgup", "ctrl+b":
+		top -= max(1, page-1)
 	case "g", "home":
 		top = 0
 	case "G", "end":

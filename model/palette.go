@@ -18,6 +18,7 @@ type Palette struct {
 	Input   textinput.Model
 	Matches []Completion
 	Index   int
+	back    int // how many commands back in the history
 }
 
 // Completion is one way to go on with what is typed.
@@ -89,15 +90,27 @@ func (p *Palette) key(a *App, k tea.KeyMsg) tea.Cmd {
 		return nil
 	case "enter":
 		a.Palette = nil
+		a.remember(p.Input.Value())
 		return a.Command(p.Input.Value())
 	case "tab":
 		p.take()
 		p.complete(a)
 		return nil
 	case "down", "ctrl+n":
+		if p.back > 0 {
+			p.recall(a, -1)
+			return nil
+		}
 		p.Index = min(p.Index+1, max(0, len(p.Matches)-1))
 		return nil
-	case "up", "ctrl+p", "shift+tab":
+	case "up":
+		if p.Index == 0 || p.back > 0 {
+			p.recall(a, 1)
+			return nil
+		}
+		p.Index--
+		return nil
+	case "ctrl+p", "shift+tab":
 		p.Index = max(0, p.Index-1)
 		return nil
 	case "backspace":
@@ -107,8 +120,34 @@ func (p *Palette) key(a *App, k tea.KeyMsg) tea.Cmd {
 		}
 	}
 	p.Input, _ = p.Input.Update(k)
+	p.back = 0
 	p.complete(a)
 	return nil
+}
+
+// keptCommands is how many commands the palette remembers.
+const keptCommands = 100
+
+func (a *App) remember(line string) {
+	if line = strings.TrimSpace(line); line == "" {
+		return
+	}
+	a.history = append(slices.DeleteFunc(a.history, func(s string) bool { return s == line }), line)
+	if drop := len(a.history) - keptCommands; drop > 0 {
+		a.history = a.history[drop:]
+	}
+}
+
+// recall goes n commands back in the history, or forth when n is negative.
+func (p *Palette) recall(a *App, n int) {
+	p.back = max(0, min(p.back+n, len(a.history)))
+	text := ""
+	if p.back > 0 {
+		text = a.history[len(a.history)-p.back]
+	}
+	p.Input.SetValue(text)
+	p.Input.CursorEnd()
+	p.Matches, p.Index = a.completions(text), 0
 }
 
 // take makes the line the chosen completion.

@@ -17,8 +17,9 @@ import (
 // savePicture writes the display of a domain to a file of its own in dir; the
 // file appears whole or not at all.
 func savePicture(ctx context.Context, from backend.Screenshotter, id backend.UUID, dir, name string, at time.Time) (path string, err error) {
-	if dir == "" {
-		dir = "."
+	dir, err = filepath.Abs(dir) // an empty one is the current folder
+	if err != nil {
+		return "", err
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", err

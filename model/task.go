@@ -92,11 +92,23 @@ func (t *Tasks) All() []*Task { return t.all }
 // Of returns the task under way on a VM, or nil.
 func (t *Tasks) Of(k backend.Key) *Task { return t.byKey[k] }
 
+// overrides reports whether a verb may be used while another is under way on
+// the VM: pulling the cord and the reset button are for just then.
+func overrides(v, underWay backend.Verb) bool {
+	return (v == backend.VerbDestroy || v == backend.VerbReset) && underWay != backend.VerbDestroy
+}
+
+var errReplaced = errors.New("replaced by another action")
+
 // Start registers an action on a VM and begins it when its turn comes. It
-// refuses a second verb on a VM that has one under way.
+// refuses a second verb on a VM that has one under way, unless it overrides
+// that one, which then is no longer waited for.
 func (t *Tasks) Start(k backend.Key, a backend.Action) (tea.Cmd, error) {
 	if busy := t.byKey[k]; busy != nil {
-		return nil, fmt.Errorf("%s: still %s", busy.Name, busy.Action.Verb.Info().Doing)
+		if !overrides(a.Verb, busy.Action.Verb) {
+			return nil, fmt.Errorf("%s: still %s", busy.Name, busy.Action.Verb.Info().Doing)
+		}
+		t.giveUp(busy, errReplaced)
 	}
 	t.nextID++
 	task := &Task{ID: t.nextID, Key: k, Name: a.Name, Action: a, Started: t.clock.Now()}
@@ -112,11 +124,15 @@ func (t *Tasks) Start(k backend.Key, a backend.Action) (tea.Cmd, error) {
 // Cancel gives up on a task: a queued one never runs, one under way is no
 // longer waited for. What the hypervisor has accepted is not undone.
 func (t *Tasks) Cancel(task *Task) tea.Cmd {
+	t.giveUp(task, context.Canceled)
+	return t.next(task.Key.Host)
+}
+
+func (t *Tasks) giveUp(task *Task, why error) {
 	if task.cancel != nil {
 		task.cancel()
 	}
-	t.end(task, context.Canceled, "")
-	return t.next(task.Key.Host)
+	t.end(task, why, "")
 }
 
 func (t *Tasks) mark(k backend.Key, v backend.Verb) {

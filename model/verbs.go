@@ -20,8 +20,8 @@ func (a *App) refuse(v backend.Verb, r *Row) error {
 		return errReadOnly
 	case r.HostDown:
 		return errors.New("host " + r.Host + " does not answer")
-	case r.Pending != "":
-		return fmt.Errorf("%s is still %s", r.Name, r.Pending.Info().Doing)
+	case r.Pending != "" && !overrides(v, r.Pending):
+		return fmt.Errorf("%s is still %s (%s stops waiting)", r.Name, r.Pending.Info().Doing, a.KeyFor("give-up"))
 	}
 	return v.Check(&r.VM)
 }
@@ -210,6 +210,7 @@ func (a *App) start(v backend.Verb, ks []backend.Key) tea.Cmd {
 	if len(failed) > 0 {
 		cmds = append(cmds, a.Warn(strings.Join(failed, "; ")))
 	} else if len(ks) > 1 {
+		a.VMs.ClearMarks() // they have served their purpose
 		cmds = append(cmds, a.Info(fmt.Sprintf("%s %d VMs", v.Info().Doing, len(ks))))
 	}
 	return tea.Batch(cmds...)
@@ -289,33 +290,5 @@ func (a *App) checkName(k backend.Key, name string) error {
 			return fmt.Errorf("%s already has a VM called %s", k.Host, name)
 		}
 	}
-	return nil
-}
-
-// undefine asks what to delete with the selected VM, and for its name.
-func (a *App) undefine() tea.Cmd {
-	r := a.one()
-	k, name := r.Key(), r.Name
-	a.Push(newConfirm(Confirm{
-		Title:  "Delete " + name + "?",
-		Body:   []string{"The definition is deleted from " + r.Host + ". This cannot be undone. Choose what goes with it:"},
-		Yes:    "Delete",
-		Danger: true,
-		Type:   name,
-		Choices: []Choice{
-			{Label: "its storage: the volumes of its writable disks"},
-			{Label: "snapshot and checkpoint metadata", On: r.Snapshots != 0},
-			{Label: "its NVRAM (UEFI variables)", On: true},
-			{Label: "its saved state", On: r.ManagedSave},
-		},
-		OnYes: func(a *App, c *Confirm) tea.Cmd {
-			cmd := a.startAction(k, backend.Action{Verb: backend.VerbUndefine, UUID: k.UUID, Name: name, Delete: backend.UndefineOptions{
-				Storage: c.Choices[0].On, Snapshots: c.Choices[1].On, NVRAM: c.Choices[2].On, ManagedSave: c.Choices[3].On}})
-			if a.Screen == ScreenDetail {
-				return tea.Batch(cmd, a.Go(ScreenVMs))
-			}
-			return cmd
-		},
-	}))
 	return nil
 }

@@ -3,6 +3,7 @@ package model
 import (
 	"slices"
 	"time"
+	"unicode/utf8"
 
 	"berth/backend"
 )
@@ -29,9 +30,10 @@ type VMs struct {
 
 	marks   map[backend.Key]bool
 	anchor  backend.Key // where a range of marks begins
-	targets []*Row      // the marked rows, shown ones first; nil when not worked out
+	targets []*Row      // the marked rows that are shown; nil when not worked out
 	hidden  int         // how many of them the filter hides
 
+	widths  Widths
 	version int // counts changes of rows and marks
 
 	// chosen is whether a person has selected a VM. Until then the first row is
@@ -63,6 +65,7 @@ func (v *VMs) Rebuild() {
 		}
 	}
 	SortRows(v.visible, v.SortBy, v.Desc)
+	v.widths = widthsOf(v.visible)
 	v.forgetMarks()
 	if v.chosen {
 		v.index = v.find(v.cursor)
@@ -193,16 +196,26 @@ func (v *VMs) SortNext(step int) {
 	v.Rebuild()
 }
 
-// SetFilter filters by an expression. While it has an error the last good
-// filter stays in force.
-func (v *VMs) SetFilter(text string) error {
+// TypeFilter filters by an expression that is still being typed. While it has
+// an error the last good filter stays in force.
+func (v *VMs) TypeFilter(text string) error {
 	v.filterText = text
 	f, err := ParseFilter(text)
 	v.filterErr = err
+	if err == nil {
+		v.filter = f
+		v.Rebuild()
+	}
+	return err
+}
+
+// SetFilter filters by an expression. One with an error changes nothing.
+func (v *VMs) SetFilter(text string) error {
+	f, err := ParseFilter(text)
 	if err != nil {
 		return err
 	}
-	v.filter = f
+	v.filterText, v.filterErr, v.filter = text, nil, f
 	v.Rebuild()
 	return nil
 }
@@ -287,38 +300,32 @@ func (v *VMs) Marks() (all, hidden int) {
 	return len(v.marks), v.hidden
 }
 
-// Targets are the VMs an action is meant for: the marked ones, in the list's
-// order with hidden ones last, or else the selected one. Footers ask for them
-// on every frame, so they are worked out once a change.
+// Targets are the VMs an action is meant for: the marked ones that are shown,
+// in the list's order, or else the selected one. A mark that the filter hides
+// waits until it shows again: nobody should act on what they do not see.
+// Footers ask for the targets on every frame, so they are worked out once a change.
 func (v *VMs) Targets() []*Row {
-	if len(v.marks) == 0 {
+	if v.targets == nil && len(v.marks) > 0 {
+		v.targets = v.markedRows()
+		v.hidden = len(v.marks) - len(v.targets)
+	}
+	if len(v.targets) == 0 {
 		if r := v.Selected(); r != nil {
 			return []*Row{r}
 		}
 		return nil
 	}
-	if v.targets == nil {
-		v.targets, v.hidden = v.markedRows()
-	}
 	return v.targets
 }
 
-func (v *VMs) markedRows() (rows []*Row, hidden int) {
-	shown := make(map[backend.Key]bool, len(v.marks))
+func (v *VMs) markedRows() []*Row {
+	rows := make([]*Row, 0, len(v.marks))
 	for _, r := range v.visible {
-		if k := r.Key(); v.marks[k] {
+		if v.marks[r.Key()] {
 			rows = append(rows, r)
-			shown[k] = true
 		}
 	}
-	var rest []*Row
-	for k := range v.marks {
-		if r := v.fleet.Row(k); r != nil && !shown[k] {
-			rest = append(rest, r)
-		}
-	}
-	SortRows(rest, "name", false)
-	return append(rows, rest...), len(rest)
+	return rows
 }
 
 // dear are the columns and filter keys whose figures are asked only for the
@@ -382,4 +389,21 @@ func (c *Counts) add(s backend.State) {
 	default:
 		c.Off++
 	}
+}
+
+// Widths are how wide some columns would have to be to show every row whole,
+// in characters.
+type Widths struct{ Name, State, Host int }
+
+// Widths are those of the rows shown.
+func (v *VMs) Widths() Widths { return v.widths }
+
+func widthsOf(rows []*Row) Widths {
+	var w Widths
+	for _, r := range rows {
+		w.Name = max(w.Name, utf8.RuneCountInString(r.Name))
+		w.State = max(w.State, utf8.RuneCountInString(StateText(r)))
+		w.Host = max(w.Host, utf8.RuneCountInString(r.Host))
+	}
+	return w
 }

@@ -107,7 +107,7 @@ func (r *Root) xmlTab() []string {
 	if d.XML == nil {
 		return r.notYet(d.XMLErr, r.w)
 	}
-	which := "live definition; x shows the stored one"
+	which := "live definition; x shows the stored one; H and L move sideways"
 	if d.Stored {
 		which = "stored definition, which the next start uses; x shows the live one"
 	}
@@ -118,7 +118,7 @@ func (r *Root) xmlTab() []string {
 	out := make([]string, 0, len(d.XML)+1)
 	out = append(out, " "+r.st(themes.RoleMuted, which))
 	for i, l := range d.XML {
-		l = strings.ReplaceAll(l, "\t", "  ")
+		l = widget.CutLeft(strings.ReplaceAll(l, "\t", "  "), d.Left)
 		if hit[i] {
 			l = r.st(themes.RoleMatch, l)
 		}
@@ -194,7 +194,7 @@ func (r *Root) logTab(w int) []string {
 	}
 	out := make([]string, len(d.Log))
 	for i, l := range d.Log {
-		out[i] = " " + strings.ReplaceAll(l, "\t", "  ")
+		out[i] = " " + widget.CutLeft(strings.ReplaceAll(l, "\t", "  "), d.Left)
 	}
 	return out
 }

@@ -67,16 +67,22 @@ func (r *Root) input(in *textinput.Model, w int) string {
 }
 
 func (r *Root) toast(t model.Toast) string {
+	look, glyph := r.toastLook(t)
+	return look.Render(glyph + " " + t.Text)
+}
+
+// toastLook tells how much a message matters by shape as well as by colour.
+func (r *Root) toastLook(t model.Toast) (look themes.Style, glyph string) {
 	g := &r.look.Glyphs
 	switch t.Level {
 	case model.LevelOK:
-		return r.st(themes.RoleOK, g.Check+" "+t.Text)
+		return r.styles.Get(themes.RoleOK), g.Check
 	case model.LevelWarn:
-		return r.st(themes.RoleWarn, g.Warn+" "+t.Text)
+		return r.styles.Get(themes.RoleWarn), g.Warn
 	case model.LevelBad:
-		return r.st(themes.RoleBad, g.Cross+" "+t.Text)
+		return r.styles.Get(themes.RoleBad), g.Cross
 	}
-	return r.st(themes.RoleInfo, g.Bullet+" "+t.Text)
+	return r.styles.Get(themes.RoleInfo), g.Bullet
 }
 
 // footer shows the keys that can act now, the most useful first.
@@ -104,6 +110,9 @@ func (r *Root) footer() string {
 func overlayHints(o model.Overlay) []widget.Hint {
 	switch o := o.(type) {
 	case *model.Confirm:
+		if o.Unasked {
+			return []widget.Hint{{Key: "tab", Text: "move"}, {Key: "enter", Text: "press"}, {Key: "esc", Text: "leave"}}
+		}
 		if o.Type != "" {
 			return []widget.Hint{{Key: "enter", Text: "next"}, {Key: "tab", Text: "move"}, {Key: "space", Text: "switch"}, {Key: "esc", Text: "leave"}}
 		}
@@ -113,6 +122,10 @@ func overlayHints(o model.Overlay) []widget.Hint {
 			return []widget.Hint{{Key: "space", Text: "on/off"}, {Key: "J K", Text: "move it"}, {Key: "enter", Text: "done"}}
 		}
 		return []widget.Hint{{Key: "enter", Text: "choose"}, {Key: "j k", Text: "move"}, {Key: "esc", Text: "leave"}}
+	case *model.Notice:
+		if o.Open != nil {
+			return []widget.Hint{{Key: "enter", Text: "open the VM"}, {Key: "j k", Text: "scroll"}, {Key: "esc", Text: "leave"}}
+		}
 	case *model.Prompt:
 		return []widget.Hint{{Key: "enter", Text: "go"}, {Key: "esc", Text: "leave"}}
 	}

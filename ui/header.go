@@ -15,12 +15,15 @@ import (
 
 func itoa(n int) string { return strconv.Itoa(n) }
 
-func hostsWord(n int) string {
+// count is a number and its word, in the plural where it is due.
+func count(n int, word string) string {
 	if n == 1 {
-		return "1 host"
+		return "1 " + word
 	}
-	return itoa(n) + " hosts"
+	return itoa(n) + " " + word + "s"
 }
+
+func hostsWord(n int) string { return count(n, "host") }
 
 // segment is a piece of the header; those with the highest rank go first when
 // there is no room.
@@ -56,6 +59,9 @@ func fitSegments(segs []segment, w int) string {
 func (r *Root) header() string {
 	segs := []segment{{r.st(themes.RoleTitle, "berth"), 0}}
 	hosts := r.app.Fleet.Hosts()
+	if mode := r.mode(); mode != "" {
+		segs = append(segs, segment{mode, 1})
+	}
 	switch len(hosts) {
 	case 0:
 		segs = append(segs, segment{"no connection", 0})
@@ -64,19 +70,31 @@ func (r *Root) header() string {
 	default:
 		segs = append(segs, r.fleetSegments(hosts)...)
 	}
-	if r.app.ReadOnly() {
-		segs = append(segs, segment{r.st(themes.RoleWarn, "read-only"), 3})
-	} else if len(hosts) > 0 {
-		segs = append(segs, segment{r.st(themes.RoleMuted, "rw"), 8})
-	}
-	if r.app.ShowCost {
-		segs = append(segs, segment{r.st(themes.RoleMuted, r.cost()), 6})
-	}
 	line := fitSegments(segs, r.w)
 	if f, ok := r.hostFrame(); ok {
 		return widget.Paint(line, f)
 	}
 	return line
+}
+
+// mode says whether berth may change anything: rw, ro, or which of the hosts
+// are read-only.
+func (r *Root) mode() string {
+	all, ro := len(r.app.Fleet.Hosts()), 0
+	for _, s := range r.app.Fleet.Hosts() {
+		if s.Host.ReadOnly() {
+			ro++
+		}
+	}
+	switch {
+	case all == 0:
+		return ""
+	case ro == 0 && !r.app.ReadOnly():
+		return r.st(themes.RoleMuted, "rw")
+	case ro == all || r.app.ReadOnly():
+		return r.st(themes.RoleWarn, "read-only")
+	}
+	return r.st(themes.RoleWarn, fmt.Sprintf("%d of %d read-only", ro, all))
 }
 
 func (r *Root) hostSegments(s *model.HostState) []segment {
@@ -107,6 +125,7 @@ func (r *Root) fleetSegments(hosts []*model.HostState) []segment {
 	for _, s := range hosts {
 		if s.Err != nil {
 			down++
+			continue // its last figures are no part of what the fleet does now
 		}
 		cpus += s.Sample.CPUs
 		mem += s.Sample.MemTotal
@@ -192,10 +211,13 @@ func (r *Root) title() string {
 		segs = []segment{{r.st(themes.RoleTitle, "No libvirt could be reached"), 0}}
 	}
 	if n := a.Events.Unseen; n > 0 && a.Screen != model.ScreenEvents {
-		segs = append(segs, segment{r.st(themes.RoleBad, fmt.Sprintf("%s %d to see: %s", r.look.Glyphs.Warn, n, a.KeyFor("events"))), 2})
+		segs = append(segs, segment{r.st(themes.RoleBad, fmt.Sprintf("%s %s (%s)", r.look.Glyphs.Warn, count(n, "warning"), a.KeyFor("events"))), 2})
 	}
 	if n := len(a.Tasks.Active()); n > 0 {
 		segs = append(segs, segment{r.st(themes.RoleInfo, fmt.Sprintf("%s %d under way", r.look.Glyphs.Starting, n)), 1})
+	}
+	if a.ShowCost {
+		segs = append(segs, segment{r.st(themes.RoleMuted, r.cost()), 1})
 	}
 	return fitSegments(segs, r.w)
 }

@@ -74,9 +74,22 @@ func (r *Root) hostCells(s *model.HostState) []widget.Cell {
 		{Text: model.Percent(s.CPUPercent()), Style: r.loadStyle(s.CPUPercent(), 80, 95)},
 		{Text: mem, Style: r.loadStyle(s.MemPercent(), 85, 95)},
 		plain(load), plain(up), plain(backend.Clean(v.Libvirt)), plain(backend.Clean(v.Hypervisor)),
-		plain(s.PollTook.Round(100 * time.Microsecond).String()),
+		plain(took(s.PollTook)),
 		plain(backend.Clean(s.Host.URI())),
 	}
+}
+
+// took is how long a call took, for a narrow column.
+func took(d time.Duration) string {
+	switch {
+	case d <= 0:
+		return model.Unknown
+	case d < 100*time.Microsecond:
+		return "<0.1ms"
+	case d < time.Second:
+		return fmt.Sprintf("%.1fms", float64(d)/float64(time.Millisecond))
+	}
+	return fmt.Sprintf("%.1fs", d.Seconds())
 }
 
 // hostState is a host's connection as a shape, a word and a look.

@@ -3,6 +3,8 @@ package ui
 import (
 	"strings"
 
+	tea "github.com/charmbracelet/bubbletea"
+
 	"berth/backend"
 	"berth/model"
 	"berth/themes"
@@ -15,20 +17,47 @@ func (r *Root) boxStyle(danger bool) widget.DialogStyle {
 
 // overlayOver draws an overlay in the middle of the frame.
 func (r *Root) overlayOver(frame string, o model.Overlay) string {
-	var box string
+	if box := r.overlayBox(o); box != "" {
+		return widget.Center(frame, box, r.w, r.h)
+	}
+	return frame
+}
+
+func (r *Root) overlayBox(o model.Overlay) string {
 	switch o := o.(type) {
 	case *model.Confirm:
-		box = r.confirmBox(o)
+		return r.confirmBox(o)
 	case *model.Menu:
-		box = r.menuBox(o)
+		return r.menuBox(o)
 	case *model.Prompt:
-		box = r.promptBox(o)
+		return r.promptBox(o)
 	case *model.HelpPage:
-		box = r.helpBox(o)
-	default:
-		return frame
+		return r.helpBox(o)
+	case *model.Notice:
+		return r.noticeBox(o)
 	}
-	return widget.Center(frame, box, r.w, r.h)
+	return ""
+}
+
+// clickOverlay presses a button of a question, or chooses a menu's item. A
+// click beside the box does nothing: it may have been meant for something else.
+func (r *Root) clickOverlay(o model.Overlay, x, y int) tea.Cmd {
+	w, h := widget.Size(r.overlayBox(o))
+	x, y = x-(r.w-w)/2, y+linesAbove-(r.h-h)/2
+	if x < 0 || y < 0 || x >= w || y >= h {
+		return nil
+	}
+	switch o := o.(type) {
+	case *model.Confirm:
+		if y == h-2 {
+			return r.app.PressButton(o, widget.ButtonAt([]string{"No", o.Yes}, w, x))
+		}
+	case *model.Menu:
+		if i := r.menuTop(o) + y - 1; y > 0 && y < h-1 && i < len(o.Items) {
+			return r.app.ChooseItem(o, i)
+		}
+	}
+	return nil
 }
 
 // layoutOverlay tells an overlay how much of it scrolls; part of Update.
@@ -36,6 +65,8 @@ func (r *Root) layoutOverlay(o model.Overlay) {
 	switch o := o.(type) {
 	case *model.Confirm:
 		r.layoutConfirm(o)
+	case *model.Notice:
+		o.Lines, o.Page = len(r.noticeLines(o)), r.noticePage()
 	case *model.HelpPage:
 		o.Lines, o.Page = len(r.helpLines(r.helpWidth())), r.h-6
 	}
@@ -61,8 +92,7 @@ func (r *Root) menuBox(m *model.Menu) string {
 		keysW = max(keysW, widget.Width(model.KeyName(it.Key)))
 	}
 	w := r.dialogWidth(min(96, 8+keysW+labels+48))
-	page := max(1, r.h-4)
-	top := widget.Scroll(max(0, m.Index-page+1), m.Index, len(m.Items), page)
+	page, top := r.menuPage(), r.menuTop(m)
 	var lines []string
 	for i := top; i < min(len(m.Items), top+page); i++ {
 		lines = append(lines, r.menuLine(m, i, keysW, labels, w-2))
@@ -72,6 +102,14 @@ func (r *Root) menuBox(m *model.Menu) string {
 		st.Note = itoa(m.Index+1) + " of " + itoa(len(m.Items))
 	}
 	return strings.Join(widget.Box(backend.Clean(m.Title), lines, w, len(lines)+2, st), "\n")
+}
+
+func (r *Root) menuPage() int { return max(1, r.h-4) }
+
+// menuTop is the first item shown of a menu that is too long for the screen.
+func (r *Root) menuTop(m *model.Menu) int {
+	page := r.menuPage()
+	return widget.Scroll(max(0, m.Index-page+1), m.Index, len(m.Items), page)
 }
 
 func (r *Root) menuLine(m *model.Menu, i, keysW, labels, w int) string {
@@ -100,6 +138,46 @@ func (r *Root) menuLine(m *model.Menu, i, keysW, labels, w int) string {
 		return r.st(themes.RoleOff, plain+rest)
 	}
 	return plain + r.st(themes.RoleMuted, rest)
+}
+
+func (r *Root) noticePage() int { return max(1, r.h-6) }
+
+func (r *Root) noticeLines(n *model.Notice) []string {
+	return widget.Wrap(backend.CleanLines(n.Text), r.dialogWidth(90)-4)
+}
+
+func (r *Root) noticeBox(n *model.Notice) string {
+	all, page := r.noticeLines(n), r.noticePage()
+	top := max(0, min(n.Top, len(all)-page))
+	lines := make([]string, 0, page+2)
+	for _, l := range all[top:min(len(all), top+page)] {
+		lines = append(lines, " "+l)
+	}
+	st := r.boxStyle(false).Box
+	if n.Open != nil {
+		st.Hint = "enter opens the VM"
+	}
+	return strings.Join(widget.Box(backend.Clean(n.Title), lines, r.dialogWidth(90), len(lines)+2, st), "\n")
+}
+
+// toastOver shows a message that is too long for the status line in full, in
+// as many lines above the footer as it needs.
+func (r *Root) toastOver(frame string) string {
+	a := r.app
+	if a.Palette != nil || a.Line != nil || a.Status.Text == "" || !a.Now().Before(a.Status.Until) {
+		return frame
+	}
+	full := r.toast(a.Status)
+	if widget.Width(full) <= r.w {
+		return frame
+	}
+	look, glyph := r.toastLook(a.Status)
+	lines := widget.Wrap(glyph+" "+a.Status.Text, r.w)
+	lines = lines[:min(len(lines), max(1, r.h-6))]
+	for i, l := range lines {
+		lines[i] = look.Render(widget.Fit(l, r.w))
+	}
+	return widget.Overlay(frame, strings.Join(lines, "\n"), 0, r.h-1-len(lines))
 }
 
 // paletteOver draws the completions above the ":" line.

@@ -129,6 +129,9 @@ func (r *Root) layout() {
 		r.detail = r.detailLines(r.w)
 		a.Detail.SetScroll(len(r.detail), max(1, body-detailHead))
 	}
+	if a.Screen == model.ScreenConnect {
+		a.Connect.Lines, a.Connect.Page = len(r.connectLines(r.w)), body
+	}
 	for _, o := range a.Overlays {
 		r.layoutOverlay(o)
 	}
@@ -144,7 +147,7 @@ func (r *Root) Frame() string {
 	lines = append(lines, strings.Split(r.body(r.w, r.bodyHeight()), "\n")...)
 	lines = append(lines, r.statusLine(), r.footer())
 	frame := strings.Join(lines, "\n")
-	frame = r.paletteOver(frame)
+	frame = r.toastOver(r.paletteOver(frame))
 	for _, o := range r.app.Overlays {
 		frame = r.overlayOver(frame, o)
 	}
@@ -180,9 +183,9 @@ func (r *Root) mouse(m tea.MouseMsg) tea.Cmd {
 	}
 	switch m.Button {
 	case tea.MouseButtonWheelUp:
-		r.app.Wheel(-3)
+		return r.app.Wheel(-3)
 	case tea.MouseButtonWheelDown:
-		r.app.Wheel(3)
+		return r.app.Wheel(3)
 	case tea.MouseButtonLeft:
 		if m.Action == tea.MouseActionPress {
 			return r.click(m.X, m.Y)
@@ -192,8 +195,11 @@ func (r *Root) mouse(m tea.MouseMsg) tea.Cmd {
 }
 
 func (r *Root) click(x, y int) tea.Cmd {
-	if len(r.app.Overlays) > 0 || r.app.Palette != nil || r.app.Line != nil || r.w < MinWidth || r.h < MinHeight {
+	if r.w < MinWidth || r.h < MinHeight || r.app.Palette != nil || r.app.Line != nil {
 		return nil
+	}
+	if n := len(r.app.Overlays); n > 0 {
+		return r.clickOverlay(r.app.Overlays[n-1], x, y)
 	}
 	y -= linesAbove
 	switch {

@@ -22,6 +22,7 @@ func (r *Root) vmColumns(w int) []widget.Column {
 		if c.Flex {
 			s.Flex = 1
 		}
+		r.fitToRows(id, &s)
 		if id == "host" && len(r.app.Fleet.Hosts()) < 2 && !r.app.Demo {
 			s.Priority = 90 // one host needs no column while room is short
 		}
@@ -34,6 +35,24 @@ func (r *Root) vmColumns(w int) []widget.Column {
 		specs = append(specs, s)
 	}
 	return widget.Layout(w, specs)
+}
+
+// fitToRows makes the columns that tell rows apart as wide as what is in them,
+// within bounds: figures are dropped before names are cut.
+func (r *Root) fitToRows(id string, s *widget.ColumnSpec) {
+	widths := r.app.VMs.Widths()
+	fit := func(longest, least, most int) {
+		s.Min = max(least, min(longest, most))
+		s.Max = max(s.Min, min(s.Max, most))
+	}
+	switch id {
+	case "name":
+		fit(widths.Name, 12, max(16, min(40, r.w/4)))
+	case "state":
+		fit(widths.State, 10, max(13, min(24, r.w/5)))
+	case "host":
+		fit(widths.Host, 6, max(10, min(24, r.w/8)))
+	}
 }
 
 func (r *Root) vmsBody(w, h int) string {
@@ -106,12 +125,12 @@ func (r *Root) vmCells(row *model.Row, cols []widget.Column) []widget.Cell {
 	return r.cells
 }
 
-// staleText says since when a row's figures are what they are.
+// staleText is the state as it was last seen, and when that was.
 func staleText(row *model.Row, since time.Time) string {
 	if !row.StuckSince.IsZero() && !row.HostDown {
 		return "stuck since " + since.Format("15:04:05")
 	}
-	return "as of " + since.Format("15:04:05") + " " + row.State.String()
+	return row.State.String() + " " + since.Format("15:04:05")
 }
 
 func (r *Root) markCell(row *model.Row) widget.Cell {

@@ -308,3 +308,12 @@ func writeAligned(b *strings.Builder, text string, pad int, right bool) {
 	b.WriteString(text)
 	b.WriteString(blanks(pad))
 }
+
+// CutLeft drops the first n cells of s, which must not be styled. Half a wide
+// character that is left becomes a blank.
+func CutLeft(s string, n int) string {
+	if n <= 0 {
+		return s
+	}
+	return ansi.TruncateLeft(s, n, "")
+}
