@@ -165,7 +165,7 @@ func (r *Root) gauge(name string, percent float64, of string) string {
 	if !math.IsNaN(percent) {
 		value = fmt.Sprintf("%.0f%%", percent)
 	}
-	bar := widget.Gauge(percent/100, 6, "", widget.GaugeStyle{Full: r.styles.Get(themes.RoleBarFull), Empty: r.styles.Get(themes.RoleBarEmpty), Glyphs: &r.look.Glyphs})
+	bar := widget.Gauge(percent/100, r.barWidth(), "", widget.GaugeStyle{Full: r.styles.Get(themes.RoleBarFull), Empty: r.styles.Get(themes.RoleBarEmpty), Glyphs: &r.look.Glyphs})
 	return r.st(themes.RoleMuted, name) + " " + bar + " " + r.loadStyle(percent, 80, 95).Render(value) + r.st(themes.RoleMuted, of)
 }
 
@@ -245,4 +245,12 @@ func (r *Root) vmsTitle() []segment {
 		arrow = r.look.Glyphs.SortDesc
 	}
 	return append(segs, segment{r.st(themes.RoleMuted, "by "+c.Title+arrow), 4})
+}
+
+// barWidth is how wide the header's gauges are.
+func (r *Root) barWidth() int {
+	if r.w < 100 {
+		return 4
+	}
+	return 6
 }
