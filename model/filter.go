@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"berth/model/config"
 )
 
 // Filter chooses rows. The zero Filter matches every row.
@@ -198,10 +200,18 @@ func (t *filterToken) parse() (key string, m matcher, err error) {
 		if isIPv6Like(t.text) {
 			return "", wordMatcher(t.text), nil
 		}
-		return "", nil, fmt.Errorf("there is no key %q; the keys are %s; a word that holds %s goes in quotes", name, strings.Join(filterKeyNames, " "), op)
+		return "", nil, noKey(name, op)
 	}
 	m, err = spec.parse(op, value, t.quoted[at+len(op):])
 	return name, m, err
+}
+
+func noKey(name, op string) error {
+	text := fmt.Sprintf("there is no key %q", name)
+	if near := config.Nearest(name, filterKeyNames); near != "" {
+		text += fmt.Sprintf("; did you mean %q?", near)
+	}
+	return fmt.Errorf("%s; the keys are %s; a word with %q in it goes in quotes", text, strings.Join(filterKeyNames, " "), op)
 }
 
 // operator finds the first operator after something that looks like a key,

@@ -110,11 +110,17 @@ func (k *keySpec) parse(op, value string, quoted []bool) (matcher, error) {
 	}
 	var alternatives []matcher
 	for _, v := range splitUnquoted(value, quoted) {
+		if v == "" {
+			continue // as after "state:running," while the next is typed
+		}
 		m, err := k.equals(v)
 		if err != nil {
 			return nil, err
 		}
 		alternatives = append(alternatives, m)
+	}
+	if len(alternatives) == 0 {
+		return nil, k.missing()
 	}
 	return func(r *Row) (bool, bool) {
 		for _, m := range alternatives {
@@ -200,38 +206,6 @@ func parseYesNo(s string) (bool, error) {
 		return false, nil
 	}
 	return false, fmt.Errorf("%q is neither yes nor no", s)
-}
-
-var stateWords = []string{"running", "idle", "paused", "shutdown", "shutoff", "crashed", "pmsuspended", "active", "inactive", "nostate"}
-
-// stateMatcher takes a state's word or its beginning, virsh's own spelling
-// without blanks, "off", and active and inactive as virsh list does.
-func stateMatcher(value string) (matcher, error) {
-	word := strings.ReplaceAll(strings.ToLower(value), " ", "")
-	switch word {
-	case "off":
-		word = "shutoff"
-	case "inshutdown":
-		word = "shutdown"
-	case "blocked":
-		word = "idle"
-	}
-	known := false
-	for _, w := range stateWords {
-		known = known || strings.HasPrefix(w, word)
-	}
-	if !known {
-		return nil, fmt.Errorf("there is no state %q; the states are %s", value, strings.Join(stateWords, " "))
-	}
-	return func(r *Row) (bool, bool) {
-		if strings.HasPrefix(r.State.Word(), word) {
-			return true, true
-		}
-		if r.State.Active() {
-			return strings.HasPrefix("active", word), true
-		}
-		return strings.HasPrefix("inactive", word), true
-	}, nil
 }
 
 func uuidMatcher(value string) (matcher, error) {

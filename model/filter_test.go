@@ -26,7 +26,7 @@ func TestFilterTerms(t *testing.T) {
 		// Regular expressions.
 		"/^web-[0-9]+$/": true, "/^db/": false, "!/^db/": true, "re:^web": true, "/web server/": true, "/^Web-01$": true, "/(?-i)^web/": false, `/\d{2}/`: true, "re:'b s'": true,
 		// Keys with text.
-		"state:running": true, "state:run": true, "state:paused": false, "state:paused,running": true, "state:active": true, "state:inactive": false, "state=running": true, "state!=running": false, "STATE:Running": true,
+		"state:running": true, "state:run": true, "state:paused": false, "state:paused,running": true, "state:paused,": false, "state:,run": true, "uuid:ff,": false, "title:nix,": false, "state:active": true, "state:inactive": false, "state=running": true, "state!=running": false, "STATE:Running": true,
 		"host:hv1": true, "host:hv": false, "host:hv*": true, "host:HV1": true, "tag:prod": true, "tag:pro": false, "tag:test,eu": true, "tag!=prod": false,
 		"name:web-01": true, "name:web": false, "name:web*": true, "name:?eb-??": true, "name:*server": false, "name:'web-01'": true, "name:[w]eb*": false,
 		"title:server": true, "os:debian": true, "os:ubuntu": false, "reason:boot": true, "uuid:abcdef": true, "uuid:bc": false,
@@ -108,7 +108,7 @@ func TestFilterErrorsSayWhereAndWhat(t *testing.T) {
 		"state:flying":      {`no state "flying"`, "running", "shutoff"},
 		"state:runing":      {`no state "runing"`, `did you mean "running"?`, "paused", "shutoff"},
 		"state:run,puased":  {`no state "puased"`, `did you mean "paused"?`},
-		"state:run,":        {"a value is missing"},
+		"state:,":           {"a value is missing"},
 		"state:":            {"a value is missing", "running"},
 		"autostart:perhaps": {"neither yes nor no"},
 		"name>web":          {"write key:value"},
@@ -142,6 +142,9 @@ func TestFilterKeysAreDocumented(t *testing.T) {
 	for _, k := range FilterKeys() {
 		if k.Help == "" {
 			t.Errorf("%s has no help", k.Name)
+		}
+		if strings.ContainsAny(k.Name, "0123456789") {
+			t.Errorf("%s would be read as an address", k.Name)
 		}
 	}
 	f, err := ParseFilter("web cpu>5 !state:running cpu<9 /x/")

@@ -15,33 +15,37 @@ func unknownKey(what, got string, allowed []string) string {
 }
 
 // Nearest returns the word that got most probably meant, or "" when none is
-// near: at most a third of the letters may be wrong.
+// near: at most a third of the letters, or one, may be wrong.
 func Nearest(got string, words []string) string {
-	best, least := "", len(got)/3+1
+	got = strings.ToLower(got)
+	best, least := "", max(1, len(got)/3)+1
 	for _, w := range words {
-		if d := editDistance(strings.ToLower(got), w); d <= least && (best == "" || d < least) {
+		if d := editDistance(got, w); d < least {
 			best, least = w, d
 		}
 	}
 	return best
 }
 
-// editDistance is Levenshtein's: insertions, deletions and replacements.
+// editDistance counts insertions, deletions, replacements and swaps of
+// neighbours: the optimal string alignment distance.
 func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
+	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
 	for j := range row {
 		row[j] = j
 	}
 	for i := 1; i <= len(a); i++ {
-		diagonal := row[0]
+		before, last, row = last, row, before
 		row[0] = i
 		for j := 1; j <= len(b); j++ {
-			cost := diagonal
-			if a[i-1] != b[j-1] {
-				cost++
+			cost := 1
+			if a[i-1] == b[j-1] {
+				cost = 0
 			}
-			diagonal = row[j]
-			row[j] = min(cost, row[j]+1, row[j-1]+1)
+			row[j] = min(last[j]+1, row[j-1]+1, last[j-1]+cost)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				row[j] = min(row[j], before[j-2]+1)
+			}
 		}
 	}
 	return row[len(b)]
