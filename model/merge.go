@@ -71,13 +71,17 @@ func early(last, now time.Time, soon time.Duration) bool {
 	return !last.IsZero() && now.After(last) && now.Sub(last) < soon
 }
 
+// keepGuestMemory is how long what a guest said of its memory stands against
+// the host's view of it.
+const keepGuestMemory = 30 * time.Second
+
 // keepUnread copies from prev what the poll behind vm did not read.
 func keepUnread(vm, prev *backend.VM) {
 	if vm.CPU.At.IsZero() {
 		vm.CPU = prev.CPU
 	}
-	if vm.Mem.At.IsZero() || (vm.Mem.Source == backend.MemoryResident && prev.Mem.Source == backend.MemoryGuest && vm.Mem.At.Sub(prev.Mem.At) < 30*time.Second) {
-		vm.Mem = prev.Mem
+	if vm.Mem.At.IsZero() || (vm.Mem.Source == backend.MemoryResident && prev.Mem.Source == backend.MemoryGuest && vm.Mem.At.Sub(prev.Mem.At) < keepGuestMemory) {
+		vm.Mem = prev.Mem // the guest's own word, as Figures told it between two polls
 	}
 	if vm.Disk.At.IsZero() {
 		vm.Disk = prev.Disk

@@ -22,7 +22,7 @@ const (
 	// its balloon, which moves slower than its disks and costs as much.
 	balloonEvery = 4
 	// guestAge is how old what the balloon driver told may be.
-	guestAge = 5 * time.Minute
+	guestAge = time.Minute
 )
 
 // asked is a running domain that Figures was asked for.
@@ -289,6 +289,9 @@ func memoryOf(b map[string]uint64, now time.Time) backend.MemoryFigure {
 	m := backend.MemoryFigure{At: now, Used: b["rss"] << 10, Current: b["current"] << 10, Source: backend.MemoryResident}
 	told := time.Unix(int64(b["last-update"]), 0)
 	if b["last-update"] != 0 && now.Sub(told) > guestAge {
+		if m.Used == 0 {
+			return backend.MemoryFigure{}
+		}
 		return m
 	}
 	spare, ok := b["usable"]
@@ -298,6 +301,9 @@ func memoryOf(b map[string]uint64, now time.Time) backend.MemoryFigure {
 	}
 	if total := b["available"]; ok && total > 0 && spare <= total {
 		m.Used, m.Source = (total-spare)<<10, backend.MemoryGuest
+	}
+	if m.Used == 0 {
+		return backend.MemoryFigure{} // nobody told
 	}
 	return m
 }

@@ -24,7 +24,7 @@ func TestFirstPollIsFastAndLaterOnesFillIn(t *testing.T) {
 	if p, err = h.Poll(soon(t)); err != nil {
 		t.Fatal(err)
 	}
-	if v := p.VMs[0]; v.VCPUs != 2 || v.MemoryMax != 1<<30 || v.CPU.Used != 5*time.Second || v.Mem.Current != 1<<20 || !v.Persistent {
+	if v := p.VMs[0]; v.VCPUs != 2 || v.MemoryMax != 1<<30 || v.CPU.Used != 5*time.Second || !v.Mem.At.IsZero() || !v.Persistent { // how much memory is used, only its QEMU can tell
 		t.Errorf("%+v", v)
 	}
 	if _, err = h.Poll(soon(t)); err != nil {

@@ -219,6 +219,18 @@ func (t *table) vm(u backend.UUID, host string) (vm backend.VM, ok bool) {
 	return vm, true
 }
 
+// memory is the guest's own word while it is fresh, else the host's: the
+// resident size from /proc where QEMU runs here, else from the balloon group.
+// A remote domain that was not asked yet has none.
+func (e *entry) memory() backend.MemoryFigure {
+	told := e.figures.Mem
+	fresh := told.Source == backend.MemoryGuest && e.mem.At.Sub(told.At) < guestAge
+	if fresh || e.mem.Source == backend.MemoryUnknown {
+		return told
+	}
+	return e.mem
+}
+
 // fill writes the entry as backend's VM.
 func (e *entry) fill(vm *backend.VM, host string) {
 	*vm = backend.VM{
@@ -229,9 +241,7 @@ func (e *entry) fill(vm *backend.VM, host string) {
 		Disk: e.figures.Disk, StuckSince: e.figures.StuckSince,
 		Addresses: slices.Clone(e.figures.Addresses), AddressesAt: e.figures.AddressesAt,
 	}
-	if e.figures.Mem.Source == backend.MemoryGuest {
-		vm.Mem = e.figures.Mem
-	}
+	vm.Mem = e.memory()
 	if f := e.facts; f != nil {
 		vm.FactsAt, vm.VCPUs, vm.MemoryMax = f.at, f.vcpus, f.memoryMax
 		vm.Title, vm.Description, vm.OS = f.title, f.description, f.os
