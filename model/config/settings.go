@@ -2,7 +2,6 @@ package config
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -58,7 +57,7 @@ func AllSettings() []Setting {
 			set: setText(func(s *Settings) *string { return &s.ScreenshotDir }), show: func(s *Settings) string { return s.ScreenshotDir }},
 		{Name: "confirm", Help: "least risk to ask about; what loses data is always asked about", Values: confirms,
 			set: setWord(confirms, func(s *Settings) *string { return &s.Confirm }), show: func(s *Settings) string { return s.Confirm }},
-		{Name: "keys", Help: "keys of actions: action: key", set: setKeys, show: showKeys},
+		{Name: "keys", Help: "keys of actions, as shutdown: ctrl+x", set: setKeys, show: showKeys},
 	}
 }
 
@@ -238,46 +237,6 @@ func setSort(c *Config, n node) error {
 	}
 	c.Sort = s
 	return nil
-}
-
-// setKeys reads overrides of the key map. They add to those of a weaker file.
-func setKeys(c *Config, n node) error {
-	if n.kind != mapping {
-		return n.errorf("expected `action: key` below it")
-	}
-	keys := maps.Clone(c.Keys)
-	if keys == nil {
-		keys = map[string]string{}
-	}
-	for _, p := range n.pairs {
-		if c.known.Actions != nil && !slices.Contains(c.known.Actions(), p.key) {
-			return &valueError{line: p.line, problem: unknownKey("action", p.key, c.known.Actions())}
-		}
-		k, err := p.value.word()
-		if err != nil {
-			return err
-		}
-		if k == "" || k != strings.TrimSpace(k) {
-			return p.value.errorf("%q is not a key; write j, ctrl+d, f5 or space", k)
-		}
-		for other, taken := range keys {
-			if taken == k && other != p.key {
-				return p.value.errorf("the key %s is given to %s already", k, other)
-			}
-		}
-		keys[p.key] = k
-	}
-	c.Keys = keys
-	return nil
-}
-
-func showKeys(s *Settings) string {
-	var out []string
-	for action, key := range s.Keys {
-		out = append(out, action+"="+key)
-	}
-	slices.Sort(out)
-	return strings.Join(out, " ")
 }
 
 func oneOf(words []string) string {
