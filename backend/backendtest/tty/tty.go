@@ -104,6 +104,7 @@ const (
 	Left      = "\x1b[D"
 	PageUp    = "\x1b[5~"
 	PageDown  = "\x1b[6~"
+	F2        = "\x1bOQ"
 	CtrlC     = "\x03"
 	CtrlD     = "\x04"
 	CtrlU     = "\x15"
