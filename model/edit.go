@@ -34,18 +34,13 @@ func (a *App) editDisabled() string {
 	if r == nil {
 		return "no VM is selected"
 	}
-	s := a.Fleet.HostState(r.Host)
-	if s == nil {
-		return "its host is gone"
+	if err := a.hostRefuses(r); err != nil {
+		return err.Error()
 	}
-	if _, ok := s.Host.(backend.Definer); !ok {
+	if _, ok := a.Fleet.HostState(r.Host).Host.(backend.Definer); !ok {
 		return "this host cannot define VMs"
 	}
 	switch {
-	case a.opt.ReadOnly || s.Host.ReadOnly():
-		return "read-only: start berth with --write"
-	case r.HostDown:
-		return "host " + r.Host + " does not answer"
 	case !r.Persistent:
 		return r.Name + " is transient: it has no stored definition"
 	case len(a.opt.Editor) == 0:

@@ -33,15 +33,13 @@ func (a *App) consoleDisabled() string {
 	if r == nil {
 		return "no VM is selected"
 	}
+	if err := a.hostRefuses(r); err != nil {
+		return err.Error()
+	}
 	if _, ok := a.consoleHost(r); !ok {
 		return "this host cannot open consoles"
 	}
-	switch {
-	case a.opt.ReadOnly || a.Fleet.HostState(r.Host).Host.ReadOnly():
-		return "read-only: start berth with --write"
-	case r.HostDown:
-		return "host " + r.Host + " does not answer"
-	case !r.State.Active():
+	if !r.State.Active() {
 		return fmt.Sprintf("%s is %s", r.Name, r.State)
 	}
 	return ""

@@ -12,15 +12,26 @@ import (
 
 var errReadOnly = errors.New("read-only: start berth with --write")
 
-// refuse says why a verb makes no sense on a row now, or nil.
-func (a *App) refuse(v backend.Verb, r *Row) error {
+// hostRefuses says why nothing can be changed on a row's host now, or nil.
+func (a *App) hostRefuses(r *Row) error {
 	s := a.Fleet.HostState(r.Host)
 	switch {
-	case a.opt.ReadOnly || s == nil || s.Host.ReadOnly():
+	case s == nil:
+		return errors.New("its host is gone")
+	case a.opt.ReadOnly || s.Host.ReadOnly():
 		return errReadOnly
 	case r.HostDown:
 		return errors.New("host " + r.Host + " does not answer")
-	case r.Pending != "" && !overrides(v, r.Pending):
+	}
+	return nil
+}
+
+// refuse says why a verb makes no sense on a row now, or nil.
+func (a *App) refuse(v backend.Verb, r *Row) error {
+	if err := a.hostRefuses(r); err != nil {
+		return err
+	}
+	if r.Pending != "" && !overrides(v, r.Pending) {
 		return fmt.Errorf("%s is still %s (%s stops waiting)", r.Name, r.Pending.Info().Doing, a.KeyFor("give-up"))
 	}
 	return v.Check(&r.VM)
