@@ -44,10 +44,29 @@ func program() cli.Program {
 		Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 		Env: os.Getenv, UID: os.Getuid(), Version: buildVersion(),
 		Connect: connect, Local: local, Supported: dial.Supported, Demo: simulate, Console: console,
-		DefaultTheme: themes.Default,
-		Themes:       func(dir string) []string { return themes.Source{UserDir: dir}.Names() },
-		Actions:      model.ActionIDs,
+		DefaultTheme:  themes.Default,
+		Themes:        func(dir string) []string { return themes.Source{UserDir: dir}.Names() },
+		ThemeProblems: func(dir string) []error { return themeProblems(themes.Source{UserDir: dir}) },
+		Frame:         checkFrame,
+		Actions:       model.ActionIDs,
 	}
+}
+
+// themeProblems loads every theme to hear what is wrong with it.
+func themeProblems(s themes.Source) []error {
+	var problems []error
+	for _, name := range s.Names() {
+		if _, err := s.Load(name); err != nil {
+			problems = append(problems, err)
+		}
+	}
+	return problems
+}
+
+// checkFrame says what is wrong with a look, whatever the terminal's colours.
+func checkFrame(spec string) error {
+	_, err := themes.ParseStyle(spec, themes.TrueColor)
+	return err
 }
 
 // connect makes a libvirt host; no I/O happens before its first call.
@@ -86,7 +105,7 @@ func modelOptions(o cli.ConsoleOptions, names []string) model.Options {
 		Hosts: o.Hosts, Demo: o.Demo, ReadOnly: c.ReadOnly, Version: o.Version, Warnings: c.Warnings,
 		Themes: names, Keys: c.Keys, Editor: strings.Fields(c.Editor), SSHUser: c.SSHUser, PicDir: c.ScreenshotDir,
 		AskLossOnly: c.Confirm == "loss",
-		Trail:       &audit.Trail{}, HostThemes: o.HostThemes, StartDemo: o.StartDemo,
+		Trail:       &audit.Trail{}, HostThemes: o.HostThemes, HostFrames: o.HostFrames, StartDemo: o.StartDemo,
 		Connect: o.Connect,
 		Save:    func(s model.Settings) (string, error) { return save(c.Paths.StateFile, s) },
 		Settings: model.Settings{

@@ -87,6 +87,9 @@ type Options struct {
 	Save func(Settings) (path string, err error)
 	// HostThemes are themes by host name, from the config.
 	HostThemes map[string]string
+	// HostFrames are the looks of the frame lines by host name, as
+	// themes.ParseStyle reads them.
+	HostFrames map[string]string
 }
 
 // App is the whole program's state: the fleet, the screens, what lies over

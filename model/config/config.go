@@ -33,6 +33,7 @@ type Connection struct {
 	URI      string
 	Name     string // its label in lists; empty: made from the URI
 	Theme    string // the theme for its screens; empty: the general one
+	Frame    string // the look of the frame around them, "white on red"; empty: the theme's
 	ReadOnly bool   // refuse every verb on it
 }
 
@@ -77,6 +78,7 @@ type Known struct {
 	Actions func() []string // asked only when keys are set
 	Themes  func() []string // asked only when a theme is set
 	URI     func(string) error
+	Frame   func(string) error // the look of a connection's frame
 }
 
 // Config is the settings in force and where each came from.

@@ -29,6 +29,12 @@ var known = Known{
 	Columns: []string{"name", "state", "cpu", "mem"},
 	Actions: func() []string { return []string{"start", "destroy"} },
 	Themes:  func() []string { return []string{"dark", "light"} },
+	Frame: func(s string) error {
+		if !strings.Contains(s, "red") {
+			return errors.New("unknown colour")
+		}
+		return nil
+	},
 	URI: func(s string) error {
 		if !strings.HasPrefix(s, "qemu") {
 			return errors.New("unsupported URI")
@@ -105,7 +111,8 @@ func TestWrongValuesNameFileLineAndWhatIsAllowed(t *testing.T) {
 		{"sort", "sort: cpu:up\n", ":1: ", []string{"asc or desc"}},
 		{"confirm off", "confirm: never\n", ":1: ", []string{"interrupt or loss"}},
 		{"uri", "connections:\n  - qemu:///system\n  - xen:///\n", ":3: ", []string{"unsupported URI"}},
-		{"connection key", "connections:\n  - uri: qemu:///system\n    nmae: a\n", ":3: ", []string{`did you mean "name"?`, "uri name theme readonly"}},
+		{"connection key", "connections:\n  - uri: qemu:///system\n    nmae: a\n", ":3: ", []string{`did you mean "name"?`, "uri name theme frame readonly"}},
+		{"frame", "connections:\n  - uri: qemu:///system\n    frame: white on rde\n", ":3: ", []string{`frame "white on rde": unknown colour`}},
 		{"no uri", "connections:\n  - name: a\n", ":2: ", []string{"needs a uri"}},
 		{"same name", "connections:\n- {uri: 'qemu:///a', name: a}\n- {uri: 'qemu:///b', name: a}\n", ":3: ", []string{"two connections"}},
 		{"action", "keys:\n  strat: s\n", ":2: ", []string{`did you mean "start"?`}},
@@ -146,12 +153,12 @@ func TestEveryProblemIsReportedAtOnce(t *testing.T) {
 }
 
 func TestConnections(t *testing.T) {
-	text := "connections:\n  - qemu:///system\n  - {uri: 'qemu+ssh://hv2/system', name: prod, theme: light, readonly: yes}\n"
+	text := "connections:\n  - qemu:///system\n  - {uri: 'qemu+ssh://hv2/system', name: prod, theme: light, frame: white on red, readonly: yes}\n"
 	c, err := Load(Options{Paths: place(t, map[string]string{"user.yaml": text}), Env: env(nil), Known: known})
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []Connection{{URI: "qemu:///system"}, {URI: "qemu+ssh://hv2/system", Name: "prod", Theme: "light", ReadOnly: true}}
+	want := []Connection{{URI: "qemu:///system"}, {URI: "qemu+ssh://hv2/system", Name: "prod", Theme: "light", Frame: "white on red", ReadOnly: true}}
 	if !reflect.DeepEqual(c.Connections, want) {
 		t.Errorf("got %+v", c.Connections)
 	}

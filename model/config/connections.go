@@ -2,7 +2,7 @@ package config
 
 import "strings"
 
-var connectionKeys = []string{"uri", "name", "theme", "readonly"}
+var connectionKeys = []string{"uri", "name", "theme", "frame", "readonly"}
 
 func setConnections(c *Config, n node) error {
 	items := n.items
@@ -36,7 +36,7 @@ func (c *Config) connection(n node) (Connection, error) {
 		return Connection{URI: uri}, err
 	}
 	if n.kind != mapping {
-		return Connection{}, n.errorf("expected a URI, or uri: with name:, theme: and readonly:")
+		return Connection{}, n.errorf("expected a URI, or uri: with name:, theme:, frame: and readonly:")
 	}
 	var conn Connection
 	for _, p := range n.pairs {
@@ -48,6 +48,8 @@ func (c *Config) connection(n node) (Connection, error) {
 			conn.Name, err = label(p.value)
 		case "theme":
 			conn.Theme, err = c.theme(p.value)
+		case "frame":
+			conn.Frame, err = c.frame(p.value)
 		case "readonly":
 			conn.ReadOnly, err = p.value.boolean()
 		default:
@@ -74,6 +76,18 @@ func (c *Config) uri(n node) (string, error) {
 	return s, nil
 }
 
+// frame is the look of a connection's frame, checked by who draws it.
+func (c *Config) frame(n node) (string, error) {
+	s, err := n.word()
+	if err != nil || c.known.Frame == nil {
+		return s, err
+	}
+	if err := c.known.Frame(s); err != nil {
+		return "", n.errorf("frame %q: %v", s, err)
+	}
+	return s, nil
+}
+
 // label is a host's name in lists; blanks and slashes would make NAME
 // arguments of the form host/name unreadable.
 func label(n node) (string, error) {
@@ -93,6 +107,9 @@ func showConnections(s *Settings) string {
 		text := c.URI
 		if c.Name != "" {
 			text = c.Name + "=" + text
+		}
+		if c.Frame != "" {
+			text += " (frame: " + c.Frame + ")"
 		}
 		if c.ReadOnly {
 			text += " (read-only)"

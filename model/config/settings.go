@@ -35,7 +35,7 @@ var (
 // AllSettings returns every setting, in the order documents list them.
 func AllSettings() []Setting {
 	return []Setting{
-		{Name: "connections", Help: "hosts to connect to: URIs, or uri, name, theme and readonly",
+		{Name: "connections", Help: "hosts to connect to: URIs, or uri, name, theme, frame and readonly",
 			set: setConnections, show: showConnections},
 		{Name: "refresh", Help: "time between polls, at least 200ms",
 			set: setRefresh, show: func(s *Settings) string { return s.Refresh.String() }},

@@ -65,6 +65,11 @@ type Program struct {
 	DefaultTheme string
 	// Themes lists the names of all themes, with the user's own from dir.
 	Themes func(dir string) []string
+	// ThemeProblems says what is wrong with the themes there are, with the
+	// user's own from dir; nil when each can be used.
+	ThemeProblems func(dir string) []error
+	// Frame says what is wrong with the look of a host's frame, or nil.
+	Frame func(spec string) error
 	// Actions lists the IDs of the console's actions, for the key map.
 	Actions func() []string
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/csv"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -32,6 +33,18 @@ func testProgram(args []string, env func(string) string) Program {
 		DefaultTheme: "sixteen",
 		Themes:       func(string) []string { return []string{"sixteen", "dark"} },
 		Actions:      model.ActionIDs,
+		Frame: func(spec string) error {
+			if !strings.Contains(spec, "red") {
+				return errors.New("no such colour")
+			}
+			return nil
+		},
+		ThemeProblems: func(dir string) []error {
+			if _, err := os.Stat(filepath.Join(dir, "mine.yaml")); err != nil {
+				return nil
+			}
+			return []error{errors.New("mine.yaml:3: \x1b[31mno such role\nits second line")}
+		},
 		Demo: func(s DemoSpec) []backend.Host {
 			return demo.New(demo.Options{Seed: s.Seed, Hosts: s.Hosts, VMs: s.VMs, ReadOnly: s.ReadOnly, Calm: true}).Hosts()
 		},

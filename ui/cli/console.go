@@ -24,6 +24,9 @@ type ConsoleOptions struct {
 	Desc   bool
 	// HostThemes are themes by host name.
 	HostThemes map[string]string
+	// HostFrames are the looks of frames by host name, as themes.ParseStyle
+	// reads them.
+	HostFrames map[string]string
 	// Env is the environment with the ascii setting applied.
 	Env     func(string) string
 	Version string
@@ -60,26 +63,28 @@ func (a *app) consoleOptions(f *fleet) (ConsoleOptions, error) {
 	}
 	return ConsoleOptions{
 		Hosts: f.hosts, Tried: f.tried, Demo: a.flags.demo, Config: a.config,
-		SortBy: by, Desc: desc, HostThemes: a.hostThemes(f), Env: a.consoleEnv(), Version: a.Version,
+		SortBy: by, Desc: desc, HostThemes: a.byHost(f, func(c config.Connection) string { return c.Theme }),
+		HostFrames: a.byHost(f, func(c config.Connection) string { return c.Frame }),
+		Env:        a.consoleEnv(), Version: a.Version,
 		Connect: func(uri string, names []string) (backend.Host, error) {
 			taken := labels{}
 			for _, n := range names {
 				taken[n] = true
 			}
-			return a.connect(config.Connection{URI: uri}, taken)
+			return a.connect(a.entry(uri), taken)
 		},
 		StartDemo: a.demoHosts,
 	}, nil
 }
 
-// hostThemes maps hosts' names to the themes their connections ask for. Hosts
-// stand in the order of the connections they were made from.
-func (a *app) hostThemes(f *fleet) map[string]string {
+// byHost maps hosts' names to what their connections say of them, where they
+// say anything. Hosts stand in the order of the connections they were made from.
+func (a *app) byHost(f *fleet, say func(config.Connection) string) map[string]string {
 	out := map[string]string{}
 	conns := a.chosen()
 	for i, h := range f.hosts {
-		if !a.flags.demo && i < len(conns) && conns[i].Theme != "" {
-			out[h.Name()] = conns[i].Theme
+		if !a.flags.demo && i < len(conns) && say(conns[i]) != "" {
+			out[h.Name()] = say(conns[i])
 		}
 	}
 	return out

@@ -112,7 +112,7 @@ func TestConsoleTakesTheConfig(t *testing.T) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	text := "sort: cpu\nascii: yes\nconnections:\n  - {uri: 'fake://hv2', name: prod, theme: dark}\n  - fake://hv1\n"
+	text := "sort: cpu\nascii: yes\nconnections:\n  - {uri: 'fake://hv2', name: prod, theme: dark, frame: white on red, readonly: true}\n  - fake://hv1\n"
 	if err := os.WriteFile(filepath.Join(dir, "config.yaml"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -122,6 +122,15 @@ func TestConsoleTakesTheConfig(t *testing.T) {
 	}
 	if len(o.HostThemes) != 1 || o.HostThemes["prod"] != "dark" {
 		t.Errorf("themes of hosts: %v", o.HostThemes)
+	}
+	if len(o.HostFrames) != 1 || o.HostFrames["prod"] != "white on red" {
+		t.Errorf("frames of hosts: %v", o.HostFrames)
+	}
+	if h, err := o.Connect("fake://hv2", []string{"hv1"}); err != nil || h.Name() != "prod" || !h.ReadOnly() {
+		t.Errorf("one that the config knows: %v %v", h, err)
+	}
+	if !o.Hosts[0].ReadOnly() || o.Hosts[1].ReadOnly() {
+		t.Errorf("read-only: %v and %v, want the first alone", o.Hosts[0].ReadOnly(), o.Hosts[1].ReadOnly())
 	}
 }
 

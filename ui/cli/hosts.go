@@ -77,12 +77,23 @@ func (a *app) chosen() []config.Connection {
 	}
 	var out []config.Connection
 	for _, uri := range uris {
-		c := config.Connection{URI: uri}
+		c := a.entry(uri)
 		if !slices.Contains(out, c) { // twice would be every VM twice
 			out = append(out, c)
 		}
 	}
 	return out
+}
+
+// entry is the config's connection of that URI or name, so that a host that
+// the config guards is guarded however it is named; else one of the URI alone.
+func (a *app) entry(uri string) config.Connection {
+	for _, c := range a.config.Connections {
+		if c.URI == uri || c.Name == uri {
+			return c
+		}
+	}
+	return config.Connection{URI: uri}
 }
 
 // defaultURIs are tried when nothing names a connection.
@@ -99,7 +110,7 @@ func (a *app) firstThatAnswers(ctx context.Context) (*fleet, error) {
 			f.tried = append(f.tried, Attempt{URI: uri, Err: err})
 			continue
 		}
-		h, err := a.connect(config.Connection{URI: uri}, labels{})
+		h, err := a.connect(a.entry(uri), labels{})
 		if err != nil {
 			return nil, err
 		}
@@ -128,7 +139,7 @@ type labels map[string]bool
 
 // connect makes one host. A name that is taken gets "-2", "-3" and so on.
 func (a *app) connect(c config.Connection, taken labels) (backend.Host, error) {
-	spec := HostSpec{Name: c.Name, URI: c.URI, ReadOnly: c.ReadOnly || a.config.ReadOnly}
+	spec := HostSpec{Name: c.Name, URI: c.URI, ReadOnly: a.readOnly(c)}
 	h, err := a.Connect(spec)
 	if err != nil {
 		return nil, err
@@ -145,6 +156,12 @@ func (a *app) connect(c config.Connection, taken labels) (backend.Host, error) {
 	}
 	taken[h.Name()] = true
 	return h, nil
+}
+
+// readOnly reports whether a connection is to change nothing, because it or
+// everything is read-only; --write overrides the config in both.
+func (a *app) readOnly(c config.Connection) bool {
+	return a.config.ReadOnly || c.ReadOnly && !a.flags.write
 }
 
 // needHosts turns a fleet without hosts into an error for commands that

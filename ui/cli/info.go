@@ -38,6 +38,7 @@ func (a *app) printInfo() error {
 	}
 	fmt.Fprintf(w, "filter\t%s\t%s\n", shown(a.config.Filter), a.config.Origin("filter"))
 	a.infoConnections(w)
+	a.infoProblems(w)
 	if a.Supported != nil {
 		fmt.Fprintln(w, "\nsupported URIs")
 		for _, form := range a.Supported() {
@@ -64,9 +65,9 @@ func (a *app) infoPaths(w io.Writer) {
 
 // infoConnections lists what berth would connect to, and why.
 func (a *app) infoConnections(w io.Writer) {
-	fmt.Fprintln(w, "\nconnection\tname\torigin")
+	fmt.Fprintln(w, "\nconnection\tname\taccess\ttheme\tframe\torigin")
 	if a.flags.demo {
-		fmt.Fprintf(w, "demo\tseed %d, %d hosts, %d VMs\t--demo\n", a.flags.demoSeed, a.flags.demoHosts, a.flags.demoVMs)
+		fmt.Fprintf(w, "demo\tseed %d, %d hosts, %d VMs\t%s\t-\t-\t--demo\n", a.flags.demoSeed, a.flags.demoHosts, a.flags.demoVMs, access(a.config.ReadOnly))
 		return
 	}
 	conns, origin := a.chosen(), "LIBVIRT_DEFAULT_URI"
@@ -82,8 +83,32 @@ func (a *app) infoConnections(w io.Writer) {
 		}
 	}
 	for _, c := range conns {
-		fmt.Fprintf(w, "%s\t%s\t%s\n", backend.Clean(c.URI), shown(c.Name), origin)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", backend.Clean(c.URI), shown(c.Name), access(a.readOnly(c)), shown(c.Theme), shown(c.Frame), origin)
 	}
+}
+
+// infoProblems tells what is wrong with the user's themes: one that cannot be
+// read is only noticed when it is chosen.
+func (a *app) infoProblems(w io.Writer) {
+	if a.ThemeProblems == nil {
+		return
+	}
+	problems := a.ThemeProblems(a.config.Paths.ThemesDir)
+	if len(problems) > 0 {
+		fmt.Fprintln(w, "\nthemes that cannot be used")
+	}
+	for _, err := range problems {
+		for line := range strings.SplitSeq(err.Error(), "\n") {
+			fmt.Fprintln(w, backend.Clean(line))
+		}
+	}
+}
+
+func access(readOnly bool) string {
+	if readOnly {
+		return "read-only"
+	}
+	return "read-write"
 }
 
 func shown(s string) string {

@@ -63,7 +63,7 @@ func (a *app) rootCommand() *cobra.Command {
 func (a *app) addGlobalFlags(root *cobra.Command) {
 	f := root.PersistentFlags()
 	f.SortFlags = false
-	f.StringArrayVarP(&a.flags.connect, "connect", "c", nil, "connect to `URI`; may be given several times")
+	f.StringArrayVarP(&a.flags.connect, "connect", "c", nil, "connect to `URI`, or to the config's connection of that name; may be given several times")
 	f.BoolVar(&a.flags.demo, "demo", false, "a simulated fleet instead of real hosts")
 	f.Uint64Var(&a.flags.demoSeed, "demo-seed", 1, "the same `N` gives the same story")
 	f.IntVar(&a.flags.demoHosts, "demo-hosts", 3, "number of simulated hosts")
@@ -132,7 +132,7 @@ func fillDefaults(c *config.Config, theme string) {
 }
 
 func (a *app) known(paths config.Paths) config.Known {
-	k := config.Known{Columns: model.ColumnIDs(), Actions: a.Actions, URI: a.checkURI}
+	k := config.Known{Columns: model.ColumnIDs(), Actions: a.Actions, URI: a.checkURI, Frame: a.Frame}
 	if a.Themes != nil {
 		k.Themes = func() []string { return a.Themes(paths.ThemesDir) }
 	}
