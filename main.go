@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/signal"
 	"runtime/debug"
 	"strings"
 	"syscall"
@@ -33,7 +32,7 @@ func main() { os.Exit(run()) }
 
 // run is main with its deferred calls done before the process ends.
 func run() int {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGHUP)
+	ctx, stop := cli.WithSignals(context.Background(), syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	return program().Run(ctx)
 }

@@ -59,6 +59,6 @@ func readLine(ctx context.Context, r io.Reader) (string, error) {
 	case a := <-ch:
 		return a.line, a.err
 	case <-ctx.Done():
-		return "", ctx.Err()
+		return "", context.Cause(ctx)
 	}
 }

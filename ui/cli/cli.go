@@ -23,6 +23,8 @@ const (
 	ExitOK     = 0 // everything asked for was done
 	ExitFailed = 1 // something was not; stderr says what and why
 	ExitUsage  = 2 // the command line or the configuration is wrong; nothing was done
+	// A command that a signal ended exits with 128 and the signal's number, as
+	// shells have it: 130 for ^C, 143 for SIGTERM.
 )
 
 // HostSpec says which host to make.
@@ -83,7 +85,7 @@ func (p Program) Run(ctx context.Context) int {
 	root.SetIn(p.Stdin)
 	root.SetOut(p.Stdout)
 	root.SetErr(p.Stderr)
-	return a.exit(root.ExecuteContext(ctx))
+	return a.exit(root.ExecuteContextC(ctx))
 }
 
 // app is one run: the program, its flags, and what was loaded for them.
@@ -96,7 +98,7 @@ type app struct {
 // usageError is a wrong command line: exit code 2.
 type usageError struct {
 	err  error
-	hint string
+	hint string // what to try; empty: the command's help
 }
 
 func (e *usageError) Error() string { return e.err.Error() }
@@ -109,24 +111,32 @@ func usagef(hint, format string, args ...any) error {
 // errReported means that stderr already says what failed.
 var errReported = errors.New("failed")
 
-// exit prints err unless that was done and returns the code for it.
-func (a *app) exit(err error) int {
+// exit prints err, which cmd ended with, unless that was done, and returns the
+// code for it.
+func (a *app) exit(cmd *cobra.Command, err error) int {
 	if err == nil {
 		return ExitOK
 	}
-	if errors.Is(err, errReported) {
-		return ExitFailed
+	signal := interruption(cmd.Context())
+	reported := errors.Is(err, errReported)
+	if signal != nil && !reported && !errors.Is(err, signal) {
+		err = signal // what a call says whose context ended helps nobody
 	}
-	a.complain(err)
+	if !reported {
+		a.complain(err)
+	}
 	var ue *usageError
-	if errors.As(err, &ue) {
-		if ue.hint != "" {
-			fmt.Fprintln(a.Stderr, ue.hint)
-		}
-		return ExitUsage
-	}
 	var fe *config.FileError
-	if errors.Is(err, backend.ErrURI) || errors.As(err, &fe) {
+	switch {
+	case signal != nil:
+		return signal.ExitCode()
+	case errors.As(err, &ue):
+		if ue.hint == "" {
+			ue.hint = helpHint(cmd)
+		}
+		fmt.Fprintln(a.Stderr, ue.hint)
+		return ExitUsage
+	case errors.Is(err, backend.ErrURI), errors.As(err, &fe):
 		return ExitUsage
 	}
 	return ExitFailed

@@ -70,7 +70,10 @@ func (h *fakeHost) Close() error   { return nil }
 
 // Poll tells facts from the second time on, as real hosts do, and a CPU use of
 // 50 % of a core.
-func (h *fakeHost) Poll(context.Context) (backend.Poll, error) {
+func (h *fakeHost) Poll(ctx context.Context) (backend.Poll, error) {
+	if err := ctx.Err(); err != nil {
+		return backend.Poll{}, err
+	}
 	if h.down != nil {
 		return backend.Poll{}, h.down
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"slices"
 	"strings"
 	"time"
@@ -26,8 +25,8 @@ func (a *app) vmCommand() *cobra.Command {
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		// The console takes ^C as a key; here it ends what is under way.
 		PersistentPreRun: func(cmd *cobra.Command, _ []string) {
-			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt)
-			context.AfterFunc(ctx, stop)
+			ctx, stop := WithSignals(cmd.Context(), os.Interrupt)
+			context.AfterFunc(ctx, stop) // a second one ends the process
 			cmd.SetContext(ctx)
 		},
 	}
@@ -186,7 +185,11 @@ func (a *app) runList(cmd *cobra.Command, f *listFlags) (err error) {
 	if err := a.needHosts(fl); err != nil {
 		return err
 	}
-	rows, failed := a.collect(gather(cmd.Context(), fl.hosts, plan.depth()))
+	answers := gather(cmd.Context(), fl.hosts, plan.depth())
+	if err := interrupted(cmd.Context()); err != nil {
+		return err
+	}
+	rows, failed := a.collect(answers)
 	rows = slices.DeleteFunc(rows, func(r *model.Row) bool { return !plan.filter.Match(r) })
 	model.SortRows(rows, plan.by, plan.desc)
 	if err := a.print(plan, rows, time.Now()); err != nil {

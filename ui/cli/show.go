@@ -60,6 +60,9 @@ func (a *app) runShow(cmd *cobra.Command, f *showFlags, name string) (err error)
 		return err
 	}
 	inv := takeInventory(cmd.Context(), fl, depthState)
+	if err := interrupted(cmd.Context()); err != nil {
+		return err
+	}
 	a.reportDown(inv)
 	row, err := inv.find(name)
 	if err != nil {

@@ -167,6 +167,9 @@ func (a *app) runVerb(cmd *cobra.Command, s verbSpec, f *verbFlags, args []strin
 		return err
 	}
 	inv := takeInventory(cmd.Context(), fl, filterDepth(filter))
+	if err := interrupted(cmd.Context()); err != nil {
+		return fmt.Errorf("%w; nothing was done", err)
+	}
 	a.reportDown(inv)
 	targets, failed := a.targets(inv, filter, args)
 	job := &verbJob{app: a, spec: s, verb: verb, flags: f, inv: inv}
@@ -264,57 +267,6 @@ func (j *verbJob) refusal(r *model.Row) error {
 		return fmt.Errorf("%w: %s was opened without permission to change anything", backend.ErrReadOnly, h.Name())
 	}
 	return j.verb.Check(&r.VM)
-}
-
-// one carries the verb out on one VM and waits if that was asked for.
-func (j *verbJob) one(ctx context.Context, r *model.Row) error {
-	ctx, cancel := context.WithTimeout(ctx, j.flags.timeout)
-	defer cancel()
-	host := j.inv.hosts[r.Host]
-	err := host.Do(ctx, backend.Action{Verb: j.verb, UUID: r.UUID, Name: r.Name})
-	entry := audit.Entry{Host: r.Host, Verb: string(j.verb), VM: r.Name, UUID: r.UUID.String()}
-	if terr := j.trail.Record(entry, err); terr != nil {
-		j.complain(terr)
-	}
-	if err != nil || !j.flags.wait {
-		return err
-	}
-	return j.await(ctx, host, r.UUID)
-}
-
-// waitStep is how often the state is looked at while waiting for it.
-const waitStep = 200 * time.Millisecond
-
-// await polls until the VM has the state that the verb leads to.
-func (j *verbJob) await(ctx context.Context, host backend.Host, uuid backend.UUID) error {
-	state := "gone"
-	for {
-		p, err := host.Poll(ctx)
-		if err == nil {
-			i := slices.IndexFunc(p.VMs, func(vm backend.VM) bool { return vm.UUID == uuid })
-			// A transient domain vanishes when it stops.
-			if i < 0 && j.spec.wait(backend.Shutoff) || i >= 0 && j.spec.wait(p.VMs[i].State) {
-				return nil
-			}
-			if i >= 0 {
-				state = p.VMs[i].State.String()
-			}
-		}
-		if perr := pause(ctx, waitStep); perr != nil {
-			return j.tooLate(state, err)
-		}
-	}
-}
-
-func (j *verbJob) tooLate(state string, err error) error {
-	if err != nil {
-		return err
-	}
-	text := fmt.Sprintf("still %s after %s", state, j.flags.timeout)
-	if j.spec.ignored != "" {
-		text += ": " + j.spec.ignored
-	}
-	return fmt.Errorf("%w: %s", backend.ErrTimeout, text)
 }
 
 // outcome is what stdout says of a VM that was done: what libvirt accepted is
