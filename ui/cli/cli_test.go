@@ -305,6 +305,24 @@ func TestColumnsDropByPriorityToFit(t *testing.T) {
 	}
 }
 
+func TestErrorsOfHostsSayEverythingOnce(t *testing.T) {
+	h, err := newFake(HostSpec{URI: "fake://hv1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dial := &backend.OpError{Op: "connect", Target: "fake://hv1", Err: backend.ErrUnreachable, Hint: "start it"}
+	for want, err := range map[string]error{
+		"connect fake://hv1: host unreachable; start it": &backend.OpError{Op: "poll", Target: "hv1", Err: fmt.Errorf("once more: %w", dial)},
+		"poll hv1 (fake://hv1): no answer in time":       &backend.OpError{Op: "poll", Target: "hv1", Err: backend.ErrTimeout},
+		"hv1: oh": errors.New("oh"),
+	} {
+		got := hostError(gathered{host: h, err: err})
+		if got.Error() != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
 // A gathering that is interrupted ends soon, and says so.
 func TestGatherHonoursItsContext(t *testing.T) {
 	h, err := newFake(HostSpec{URI: "fake://hv1"})

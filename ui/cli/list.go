@@ -183,13 +183,16 @@ func (a *app) runList(cmd *cobra.Command, f *listFlags) (err error) {
 	}
 	defer func() { err = closeAll(err, fl) }()
 	if err := a.needHosts(fl); err != nil {
-		return err
+		return errors.Join(err, a.printNothing(plan))
 	}
 	answers := gather(cmd.Context(), fl.hosts, plan.depth())
 	if err := interrupted(cmd.Context()); err != nil {
 		return err
 	}
 	rows, failed := a.collect(answers)
+	if nobodyAnswered(answers) {
+		return errors.Join(errReported, a.printNothing(plan))
+	}
 	rows = slices.DeleteFunc(rows, func(r *model.Row) bool { return !plan.filter.Match(r) })
 	model.SortRows(rows, plan.by, plan.desc)
 	if err := a.print(plan, rows, time.Now()); err != nil {
@@ -213,13 +216,27 @@ func (a *app) collect(answers []gathered) (rows []*model.Row, failed bool) {
 	return rows, failed
 }
 
-// hostError names the host, unless the error says itself what was tried on what.
+func nobodyAnswered(answers []gathered) bool {
+	return !slices.ContainsFunc(answers, func(g gathered) bool { return g.err == nil })
+}
+
+// hostError names the host, what went wrong and what to do, each once: of
+// errors within errors the innermost, which is nearest to the cause. One that
+// names only the host gets its URI too.
 func hostError(g gathered) error {
 	var op *backend.OpError
-	if errors.As(g.err, &op) {
-		return g.err
+	if !errors.As(g.err, &op) {
+		return fmt.Errorf("%s: %w", g.host.Name(), g.err)
 	}
-	return fmt.Errorf("%s: %w", g.host.Name(), g.err)
+	for inner := op; errors.As(inner.Err, &inner); {
+		op = inner
+	}
+	if op.Target != g.host.Name() {
+		return op
+	}
+	named := *op
+	named.Target = fmt.Sprintf("%s (%s)", g.host.Name(), g.host.URI())
+	return &named
 }
 
 // closeAll closes the hosts at a command's end; their errors matter only when

@@ -35,6 +35,15 @@ func (a *app) print(p listPlan, rows []*model.Row, now time.Time) error {
 	return out.Flush()
 }
 
+// printNothing is what a list reads like that no host answered: a title over
+// no rows would look as if there were no VMs. JSON stays a list.
+func (a *app) printNothing(p listPlan) error {
+	if p.format != "json" {
+		return nil
+	}
+	return printJSON(a.Stdout, nil, time.Time{})
+}
+
 func printJSON(w io.Writer, rows []*model.Row, now time.Time) error {
 	list := make([]record, len(rows))
 	for i, r := range rows {

@@ -111,5 +111,8 @@ func (a *app) reportDown(inv *inventory) {
 	}
 }
 
+// silent reports whether no host answered at all.
+func (inv *inventory) silent() bool { return len(inv.down) == len(inv.hosts) }
+
 // errNothingMatches is a filter that chose no VM for a verb.
 var errNothingMatches = errors.New("no VM matches the filter; nothing was done")

@@ -64,6 +64,9 @@ func (a *app) runShow(cmd *cobra.Command, f *showFlags, name string) (err error)
 		return err
 	}
 	a.reportDown(inv)
+	if inv.silent() {
+		return errReported
+	}
 	row, err := inv.find(name)
 	if err != nil {
 		return err

@@ -171,6 +171,9 @@ func (a *app) runVerb(cmd *cobra.Command, s verbSpec, f *verbFlags, args []strin
 		return fmt.Errorf("%w; nothing was done", err)
 	}
 	a.reportDown(inv)
+	if inv.silent() {
+		return errReported
+	}
 	targets, failed := a.targets(inv, filter, args)
 	job := &verbJob{app: a, spec: s, verb: verb, flags: f, inv: inv}
 	return job.run(cmd.Context(), targets, failed)
