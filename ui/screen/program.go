@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"time"
 
 	tea "github.com/charmbracelet/bubbletea"
 	"github.com/charmbracelet/x/term"
@@ -33,20 +34,20 @@ func (s *Screen) Run(ctx context.Context, model tea.Model, opts ...tea.ProgramOp
 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	// Signals end ctx, which ends the program. Bubble Tea's own handler would
-	// send a message to a loop that ctx has ended already, and wait for ever.
-	opts = append([]tea.ProgramOption{tea.WithContext(ctx), tea.WithoutSignalHandler(), tea.WithoutRenderer(), tea.WithOutput(s.tty.out), tea.WithInput(s.tty.in)}, opts...)
+	// Bubble Tea's own signal handler would send a message to a loop that has
+	// ended already and wait for ever; its context ends the loop without waiting
+	// for the goroutine that reads keys. So both are left out, and whatever ends
+	// the program asks it to quit.
+	opts = append([]tea.ProgramOption{tea.WithoutSignalHandler(), tea.WithoutRenderer(), tea.WithOutput(s.tty.out), tea.WithInput(s.tty.in)}, opts...)
 	p := tea.NewProgram(guard{model, s}, opts...)
 	go s.interrupts(ctx, cancel)
 	go s.WatchSize(ctx, func(w, h int) { p.Send(tea.WindowSizeMsg{Width: w, Height: h}) })
-	go func() {
-		select {
-		case <-s.lost:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
+	ended := make(chan struct{})
+	asked := make(chan struct{})
+	go func() { defer close(asked); s.quitWhen(ctx, p, ended) }()
 	final, err := p.Run()
+	close(ended)
+	<-asked
 	if g, ok := final.(guard); ok {
 		final = g.model
 	}
@@ -57,6 +58,28 @@ func (s *Screen) Run(ctx context.Context, model tea.Model, opts ...tea.ProgramOp
 		err = nil // a signal ended it, which is no failure of the program's
 	}
 	return final, err
+}
+
+// quitPatience is how long a program that was asked to quit may take.
+const quitPatience = 3 * time.Second
+
+// quitWhen asks the program to quit when ctx ends or the terminal goes away,
+// and ends it when it does not.
+func (s *Screen) quitWhen(ctx context.Context, p *tea.Program, ended <-chan struct{}) {
+	select {
+	case <-ctx.Done():
+	case <-s.lost:
+	case <-ended:
+		return
+	}
+	go p.Quit() // waits for the loop, which another program may be holding up
+	t := time.NewTimer(quitPatience)
+	defer t.Stop()
+	select {
+	case <-ended:
+	case <-t.C:
+		p.Kill()
+	}
 }
 
 // interrupts ends the program on SIGINT, unless another program has the
