@@ -297,7 +297,7 @@ func TestPaths(t *testing.T) {
 }
 
 func TestNearest(t *testing.T) {
-	for got, want := range map[string]string{"refesh": "refresh", "themes": "theme", "zzz": "", "fort": "sort", "foo": "", "REFRSEH": "refresh", "": "", "colour": "color", "read-only": "readonly"} {
+	for got, want := range map[string]string{"refesh": "refresh", "themes": "theme", "zzz": "", "conn": "connections", "co": "", "fort": "sort", "foo": "", "REFRSEH": "refresh", "": "", "colour": "color", "read-only": "readonly"} {
 		if n := Nearest(got, SettingNames()); n != want {
 			t.Errorf("Nearest(%q) = %q, want %q", got, n, want)
 		}

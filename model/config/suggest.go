@@ -15,7 +15,8 @@ func unknownKey(what, got string, allowed []string) string {
 }
 
 // Nearest returns the word that got most probably meant, or "" when none is
-// near: at most a third of the letters, or one, may be wrong.
+// near: at most a third of the letters, or one, may be wrong, or it is the
+// start of one word alone.
 func Nearest(got string, words []string) string {
 	got = strings.ToLower(got)
 	best, least := "", max(1, len(got)/3)+1
@@ -24,7 +25,24 @@ func Nearest(got string, words []string) string {
 			best, least = w, d
 		}
 	}
+	if best == "" && got != "" {
+		best = onlyCompletion(got, words)
+	}
 	return best
+}
+
+// onlyCompletion is the one word that begins so, or "".
+func onlyCompletion(start string, words []string) string {
+	found := ""
+	for _, w := range words {
+		if strings.HasPrefix(w, start) {
+			if found != "" {
+				return ""
+			}
+			found = w
+		}
+	}
+	return found
 }
 
 // editDistance counts insertions, deletions, replacements and swaps of

@@ -95,19 +95,6 @@ type app struct {
 	config *config.Config
 }
 
-// usageError is a wrong command line: exit code 2.
-type usageError struct {
-	err  error
-	hint string // what to try; empty: the command's help
-}
-
-func (e *usageError) Error() string { return e.err.Error() }
-func (e *usageError) Unwrap() error { return e.err }
-
-func usagef(hint, format string, args ...any) error {
-	return &usageError{err: fmt.Errorf(format, args...), hint: hint}
-}
-
 // errReported means that stderr already says what failed.
 var errReported = errors.New("failed")
 
@@ -149,18 +136,6 @@ func (a *app) complain(err error) {
 		fmt.Fprintln(a.Stderr, "berth: "+backend.Clean(line))
 	}
 }
-
-// withUsage makes what a validator of arguments says a usage error.
-func withUsage(check cobra.PositionalArgs) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if err := check(cmd, args); err != nil {
-			return &usageError{err: err, hint: helpHint(cmd)}
-		}
-		return nil
-	}
-}
-
-func helpHint(cmd *cobra.Command) string { return "Try: " + cmd.CommandPath() + " --help" }
 
 // isTerminal reports whether stream is a terminal.
 func isTerminal(stream any) bool {

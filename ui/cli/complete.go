@@ -25,7 +25,7 @@ func (a *app) completionCommand() *cobra.Command {
 			"  zsh    berth completion zsh > \"${fpath[1]}/_berth\"\n" +
 			"  fish   berth completion fish > ~/.config/fish/completions/berth.fish",
 		ValidArgs: shells,
-		Args:      withUsage(cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs)),
+		Args:      withUsage(oneOf("shell", shells)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch args[0] {
 			case "zsh":

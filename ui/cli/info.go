@@ -18,7 +18,7 @@ func (a *app) infoCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "info",
 		Short: "Print every path and setting in force, and where it comes from",
-		Args:  withUsage(cobra.NoArgs),
+		Args:  withUsage(noArguments("")),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := a.load(cmd); err != nil {
 				return err

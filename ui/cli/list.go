@@ -63,7 +63,7 @@ func (a *app) listCommand() *cobra.Command {
 		Example: "  berth vm list --filter 'state:running cpu>50' --sort cpu\n" +
 			"  berth vm list -o json | jq -r '.[] | select(.stuck_s != null) | .name'\n" +
 			"  berth vm list --columns name,state,uptime --sort name:desc",
-		Args: withUsage(cobra.NoArgs),
+		Args: withUsage(noArguments("choose some with --filter, or one with berth vm show")),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.runList(cmd, &f) },
 	}
 	cmd.Flags().SortFlags = false

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -52,9 +51,7 @@ func (a *app) rootCommand() *cobra.Command {
 	}
 	root.SetVersionTemplate("berth {{.Version}}\n")
 	root.SetHelpCommand(&cobra.Command{Hidden: true, Use: "no-help"})
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return &usageError{err: err, hint: helpHint(cmd)}
-	})
+	root.SetFlagErrorFunc(flagError)
 	a.addGlobalFlags(root)
 	root.AddCommand(a.vmCommand(), a.infoCommand(), a.completionCommand())
 	return root
@@ -76,19 +73,6 @@ func (a *app) addGlobalFlags(root *cobra.Command) {
 	f.StringVar(&a.flags.config, "config", "", "read `FILE` instead of your own config file")
 	root.Flags().BoolP("version", "", false, "print the version")
 	a.completeGlobalFlags(root)
-}
-
-// noSuchCommand refuses arguments where only a command could stand.
-func noSuchCommand(cmd *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return nil
-	}
-	text := fmt.Sprintf("there is no command %q", cmd.CommandPath()+" "+args[0])
-	cmd.SuggestionsMinimumDistance = 2
-	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-		text += fmt.Sprintf("; did you mean %q?", near[0])
-	}
-	return errors.New(text)
 }
 
 // load reads the configuration and applies the flags to it.

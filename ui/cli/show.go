@@ -35,7 +35,7 @@ func (a *app) showCommand() *cobra.Command {
 			"JSON and YAML have the keys of berth vm list, and: description machine arch\n" +
 			"cpu_model firmware emulator console_pty graphics differs, and the lists disks,\n" +
 			"nics, snapshots_list and checkpoints.",
-		Args: withUsage(cobra.ExactArgs(1)),
+		Args: withUsage(oneName),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.runShow(cmd, &f, args[0]) },
 	}
 	cmd.Flags().StringVarP(&f.output, "output", "o", "text", "`FORMAT`: text, json, yaml or xml")

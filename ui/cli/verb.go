@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"berth/backend"
 	"berth/backend/audit"
@@ -34,6 +35,7 @@ type verbSpec struct {
 type verbFlag struct {
 	name, help string
 	verb       backend.Verb
+	alias      string // another name for it, which works but is not listed
 }
 
 const (
@@ -48,23 +50,23 @@ func isPaused(s backend.State) bool  { return s == backend.Paused }
 func verbCommands() []verbSpec {
 	return []verbSpec{
 		{name: "start", short: "Start VMs; from their saved state if there is one", verb: backend.VerbStart, wait: isRunning, timeout: actDeadline,
-			flags: []verbFlag{{"paused", "leave the guest paused", backend.VerbStartPaused},
-				{"fresh", "throw a saved state away and boot", backend.VerbStartFresh}}},
+			flags: []verbFlag{{name: "paused", help: "leave the guest paused", verb: backend.VerbStartPaused},
+				{name: "fresh", help: "throw a saved state away and boot", verb: backend.VerbStartFresh}}},
 		{name: "shutdown", short: "Ask guests to power off, and wait until they have", verb: backend.VerbShutdown, wait: isOff, waiting: true, timeout: actDeadline,
 			long:    "The guest is asked through its agent if one is connected, else by ACPI, and may\nignore it; so this waits until the VM is off, or fails after --timeout. With\n--wait=false it returns once the guest has been asked, as virsh does.",
 			ignored: "the guest ignored it; berth vm destroy would force it off",
-			flags: []verbFlag{{"acpi", "press the power button", backend.VerbShutdownACPI},
-				{"agent", "ask the guest agent", backend.VerbShutdownAgent}}},
+			flags: []verbFlag{{name: "acpi", help: "press the power button", verb: backend.VerbShutdownACPI},
+				{name: "agent", help: "ask the guest agent", verb: backend.VerbShutdownAgent}}},
 		{name: "reboot", short: "Ask guests to reboot", verb: backend.VerbReboot, timeout: actDeadline},
 		{name: "reset", short: "Press the reset button: unwritten data is lost", verb: backend.VerbReset, timeout: actDeadline},
 		{name: "destroy", short: "Pull the power cord: unwritten data is lost", verb: backend.VerbDestroy, wait: isOff, timeout: actDeadline},
 		{name: "suspend", short: "Let VMs stand still, in memory", verb: backend.VerbSuspend, wait: isPaused, timeout: actDeadline},
 		{name: "resume", short: "Let suspended VMs go on", verb: backend.VerbResume, wait: isRunning, timeout: actDeadline},
 		{name: "save", short: "Write VMs' memory to disk and stop them", verb: backend.VerbSave, wait: isOff, timeout: saveDeadline,
-			flags: []verbFlag{{"remove", "delete the saved state instead", backend.VerbSaveRemove}}},
+			flags: []verbFlag{{name: "remove", help: "delete the saved state instead", verb: backend.VerbSaveRemove}}},
 		{name: "restore", short: "Start VMs from their saved state", verb: backend.VerbRestore, wait: isRunning, timeout: saveDeadline},
 		{name: "autostart", short: "Start VMs with their host, or no longer", verb: backend.VerbAutostartOn, timeout: actDeadline,
-			flags: []verbFlag{{"disable", "no longer", backend.VerbAutostartOff}}},
+			flags: []verbFlag{{name: "disable", help: "no longer; --off will do as well", verb: backend.VerbAutostartOff, alias: "off"}}},
 	}
 }
 
@@ -96,9 +98,20 @@ func (a *app) verbCommand(s verbSpec) *cobra.Command {
 	}
 	for i, sister := range s.flags {
 		fl.BoolVar(&f.sisters[i], sister.name, false, sister.help)
+		if sister.alias != "" {
+			fl.BoolVar(&f.sisters[i], sister.alias, false, sister.help)
+			hide(fl, sister.alias)
+		}
 	}
 	a.completeVerb(cmd, s)
 	return cmd
+}
+
+// hide leaves a flag out of the help.
+func hide(fl *pflag.FlagSet, name string) {
+	if err := fl.MarkHidden(name); err != nil {
+		panic(err) // a misspelt flag name, found by any test that builds the command
+	}
 }
 
 func verbHelp(s verbSpec) string {
