@@ -215,6 +215,9 @@ func (a *App) ThemeOf() string {
 	return a.Theme
 }
 
+// HostFrames are the looks of frames that the config gives to hosts, by name.
+func (a *App) HostFrames() map[string]string { return a.opt.HostFrames }
+
 // HostTheme is the theme that the config gives a host, or "".
 func (a *App) HostTheme(host string) string { return a.opt.HostThemes[host] }
 

@@ -101,10 +101,7 @@ func (r *Root) footer() string {
 		}
 	}
 	line := widget.KeyHints(hints, r.w, widget.HintStyleFrom(r.styles))
-	if f, ok := r.hostFrame(); ok {
-		return widget.Paint(line, f)
-	}
-	return line
+	return r.framed(line)
 }
 
 func overlayHints(o model.Overlay) []widget.Hint {

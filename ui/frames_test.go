@@ -178,6 +178,28 @@ func TestAHostsThemeFramesTheScreen(t *testing.T) {
 	}
 }
 
+func TestAConnectionsFrameShowsWhichHostItIs(t *testing.T) {
+	c := newConsole(t, 80, 24, func(o *model.Options, l *Look) {
+		l.Profile = themes.ANSI16
+		o.HostFrames = map[string]string{o.Hosts[0].Name(): "white on red"}
+	})
+	red := 0
+	for i, r := range c.app.VMs.Visible() {
+		c.app.VMs.Select(i)
+		lines := strings.Split(c.frame(), "\n")
+		framed := strings.Contains(lines[0], "41m") && strings.Contains(lines[23], "41m")
+		if framed != (r.Host == c.app.Fleet.Hosts()[0].Host.Name()) {
+			t.Fatalf("%s on %s: framed %t\n%q", r.Name, r.Host, framed, lines[0])
+		}
+		if framed {
+			red++
+		}
+	}
+	if red == 0 {
+		t.Fatal("no VM is on the host in question")
+	}
+}
+
 func TestStateIsToldWithoutColour(t *testing.T) {
 	c := newConsole(t, 170, 40, nil)
 	for _, r := range c.app.VMs.Visible() {

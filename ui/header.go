@@ -71,10 +71,7 @@ func (r *Root) header() string {
 		segs = append(segs, r.fleetSegments(hosts)...)
 	}
 	line := fitSegments(segs, r.w)
-	if f, ok := r.hostFrame(); ok {
-		return widget.Paint(line, f)
-	}
-	return line
+	return r.framed(line)
 }
 
 // mode says whether berth may change anything: rw, ro, or which of the hosts

@@ -41,6 +41,7 @@ type Root struct {
 	styles *themes.Styles
 	theme  string                    // the one that styles was made from
 	loaded map[string]*themes.Styles // every theme that has been read
+	frames map[string]themes.Style   // looks of frames that the config gives to hosts
 
 	w, h   int
 	detail []string // the lines of the detail's tab, worked out in Update

@@ -2,6 +2,7 @@ package ui
 
 import (
 	tea "github.com/charmbracelet/bubbletea"
+	"github.com/charmbracelet/x/ansi"
 
 	"berth/model"
 	"berth/themes"
@@ -40,6 +41,20 @@ func (r *Root) onThemes(m themesMsg) tea.Cmd {
 	return nil
 }
 
+// readFrames makes the looks that the config gives to hosts' frames. The
+// config was checked when it was read, so one that is wrong is told and left out.
+func (r *Root) readFrames() {
+	r.frames = map[string]themes.Style{}
+	for host, spec := range r.app.HostFrames() {
+		look, err := themes.ParseStyle(spec, r.look.Profile)
+		if err != nil {
+			r.app.Warn(err.Error())
+			continue
+		}
+		r.frames[host] = look
+	}
+}
+
 // firstThemes reads the theme in force and the default before the program
 // runs: the first frame needs them.
 func (r *Root) firstThemes() {
@@ -51,6 +66,7 @@ func (r *Root) firstThemes() {
 		}
 		r.loaded[name] = t.Styles(r.look.Profile)
 	}
+	r.readFrames()
 	r.useTheme()
 }
 
@@ -73,8 +89,18 @@ func (r *Root) useTheme() {
 	r.table.StyleFrom(s, &r.look.Glyphs)
 }
 
-// hostFrame is the look of the lines that frame the screen: a host with a
-// theme of its own lends its frame, so that production can be red.
+// framed draws a frame line in its host's look, if it has one: all of it, so
+// that nothing muted gets lost on a strong colour.
+func (r *Root) framed(line string) string {
+	if look, ok := r.hostFrame(); ok {
+		return look.Render(ansi.Strip(line))
+	}
+	return line
+}
+
+// hostFrame is the look of the lines that frame the screen, by the host of the
+// selected VM: the one its connection has in the config, or else its theme's,
+// so that production can be red.
 func (r *Root) hostFrame() (themes.Style, bool) {
 	host := ""
 	if row := r.selected(); row != nil {
@@ -82,8 +108,14 @@ func (r *Root) hostFrame() (themes.Style, bool) {
 	} else if hosts := r.app.Fleet.Hosts(); len(hosts) == 1 {
 		host = hosts[0].Host.Name()
 	}
+	if r.app.Screen == model.ScreenConnect {
+		return themes.Style{}, false
+	}
+	if look, ok := r.frames[host]; ok {
+		return look, true
+	}
 	s := r.loaded[r.app.HostTheme(host)]
-	if s == nil || r.app.Screen == model.ScreenConnect {
+	if s == nil {
 		return themes.Style{}, false
 	}
 	return s.Get(themes.RoleFrame), true
