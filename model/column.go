@@ -90,7 +90,7 @@ var columns = []Column{
 		Text: func(r *Row, _ time.Time) string { return Percent(r.Rates.CPU) }, number: func(r *Row) float64 { return r.Rates.CPU }},
 	{ID: "cpu_own", Title: "CPU/V%", Help: "CPU use in percent of its own vCPUs: 100 is all of them busy", Min: 6, Max: 6, Priority: 8, Right: true, Default: true, Descending: true,
 		Text: func(r *Row, _ time.Time) string { return Percent(r.CPUOfOwn()) }, number: (*Row).CPUOfOwn},
-	{ID: "mem", Title: "MEM", Help: "Memory used and the most it may have", Min: 11, Max: 11, Priority: 2, Right: true, Default: true, Descending: true,
+	{ID: "mem", Title: "MEM", Help: "Memory used/maximum; ~ is all its QEMU holds", Min: 11, Max: 12, Priority: 2, Right: true, Default: true, Descending: true,
 		Text: memText, number: memUsed},
 	{ID: "mem_percent", Title: "MEM%", Help: "Memory used in percent of the most it may have", Min: 5, Max: 5, Priority: 13, Right: true, Descending: true,
 		Text: func(r *Row, _ time.Time) string { return Percent(r.MemoryPercent()) }, number: (*Row).MemoryPercent},
@@ -192,10 +192,16 @@ func memMax(r *Row) float64 {
 	return float64(r.MemoryMax)
 }
 
+// memText marks with ~ what only the host tells: the resident size of QEMU,
+// which counts what the guest has freed, and QEMU's own needs, so that it may
+// exceed the most the guest may have.
 func memText(r *Row, _ time.Time) string {
 	used, most := Bytes(memUsed(r)), Bytes(memMax(r))
-	if used == Unknown && most == Unknown {
+	switch {
+	case used == Unknown && most == Unknown:
 		return Unknown
+	case used != Unknown && r.Mem.Source == backend.MemoryResident:
+		used = "~" + used
 	}
 	return used + "/" + most
 }

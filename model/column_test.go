@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"berth/backend"
 )
@@ -50,6 +51,24 @@ func TestColumnTexts(t *testing.T) {
 		}
 		if got := [2]string{c.Text(on, testNow), c.Text(down, testNow)}; got != want {
 			t.Errorf("%s: %q, want %q", id, got, want)
+		}
+	}
+}
+
+func TestMemoryTellsWhoSays(t *testing.T) {
+	mem := func(m backend.MemoryFigure) func(*Row) {
+		return func(r *Row) { r.MemoryMax, r.Mem = 128<<20, m }
+	}
+	c, _ := ColumnByID("mem")
+	for want, r := range map[string]*Row{
+		"~246M/128M":   row("a", mem(backend.MemoryFigure{At: testNow, Used: 246 << 20, Source: backend.MemoryResident})),
+		"100M/128M":    row("a", mem(backend.MemoryFigure{At: testNow, Used: 100 << 20, Source: backend.MemoryGuest})),
+		"–/128M":       row("a", mem(backend.MemoryFigure{Source: backend.MemoryResident})),
+		"–":            off("a"),
+		"~1023M/1023M": row("a", mem(backend.MemoryFigure{At: testNow, Used: 1023 << 20, Source: backend.MemoryResident}), func(r *Row) { r.MemoryMax = 1023 << 20 }),
+	} {
+		if got := c.Text(r, testNow); got != want || utf8.RuneCountInString(got) > c.Max {
+			t.Errorf("got %q, want %q within %d cells", got, want, c.Max)
 		}
 	}
 }

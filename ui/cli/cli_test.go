@@ -231,12 +231,12 @@ func TestRatesAndFactsAreGathered(t *testing.T) {
 	}
 	for _, r := range list {
 		if r.Name == "off1" {
-			if r.CPUPercent != nil || r.DiskRead != nil || r.Memory != nil || r.ID != nil || r.StartedAt != nil || r.MemoryMax == nil {
+			if r.CPUPercent != nil || r.DiskRead != nil || r.Memory != nil || r.MemorySource != nil || r.ID != nil || r.StartedAt != nil || r.MemoryMax == nil {
 				t.Errorf("off: %+v", r)
 			}
 			continue
 		}
-		if r.CPUPercent == nil || *r.CPUPercent < 45 || *r.CPUPercent > 55 || r.DiskRead == nil || *r.DiskRead < 0.9e6 || *r.DiskRead > 1.1e6 || r.Memory == nil || *r.VCPUs != 2 || len(r.Addresses) != 1 {
+		if r.CPUPercent == nil || *r.CPUPercent < 45 || *r.CPUPercent > 55 || r.DiskRead == nil || *r.DiskRead < 0.9e6 || *r.DiskRead > 1.1e6 || r.Memory == nil || r.MemorySource == nil || *r.MemorySource != "host" || *r.VCPUs != 2 || len(r.Addresses) != 1 {
 			t.Errorf("running: %+v", r)
 		}
 	}

@@ -66,7 +66,7 @@ func (p *labelled) overview(r *model.Row, now time.Time) {
 	p.line("Up", cell("uptime"))
 	p.line("OS", r.OS)
 	p.line("CPU", fmt.Sprintf("%s%% of one core, %s%% of its %s vCPU", cell("cpu"), cell("cpu_own"), cell("vcpu")))
-	p.line("Memory", cell("mem"))
+	p.line("Memory", cell("mem"), memoryRemark(r))
 	p.line("Disk", fmt.Sprintf("%s/s read, %s/s written", cell("disk_read"), cell("disk_write")))
 	p.line("Network", fmt.Sprintf("%s/s received, %s/s sent", cell("net_rx"), cell("net_tx")))
 	p.line("Addresses", strings.Join(r.Addresses, " "))
@@ -74,6 +74,14 @@ func (p *labelled) overview(r *model.Row, now time.Time) {
 	p.line("Autostart", cell("autostart"))
 	p.line("Persistent", cell("persistent"))
 	p.line("Note", r.Note)
+}
+
+// memoryRemark explains a figure that is not the guest's own.
+func memoryRemark(r *model.Row) string {
+	if r.State.Active() && !r.Mem.At.IsZero() && r.Mem.Source == backend.MemoryResident {
+		return "(what its QEMU holds on the host; the guest does not tell)"
+	}
+	return ""
 }
 
 func (p *labelled) hardware(d *backend.Detail) {

@@ -100,7 +100,7 @@ func (h *fakeHost) Poll(ctx context.Context) (backend.Poll, error) {
 // Figures answers for one VM a call, to see that the others are asked again.
 func (h *fakeHost) Figures(_ context.Context, uuids []backend.UUID) ([]backend.Figures, error) {
 	now := time.Now()
-	return []backend.Figures{{UUID: uuids[0], Mem: backend.MemoryFigure{At: now, Used: 1 << 30},
+	return []backend.Figures{{UUID: uuids[0], Mem: backend.MemoryFigure{At: now, Used: 3 << 30, Source: backend.MemoryResident},
 		Disk: backend.DiskCounter{At: now, ReadBytes: uint64(now.UnixNano() / 1000)}, Addresses: []string{"10.0.0.1"}, AddressesAt: now}}, nil
 }
 

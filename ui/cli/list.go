@@ -55,7 +55,9 @@ func (a *app) listCommand() *cobra.Command {
 		Aliases: []string{"ls"},
 		Short:   "List VMs, running or not",
 		Long: "List the VMs of all hosts, running or not.\n\n" +
-			"CPU% is of one core, as in top; CPU/V% of the VM's own vCPUs. Rates are\n" +
+			"CPU% is of one core, as in top; CPU/V% of the VM's own vCPUs. MEM is what the\n" +
+			"guest uses of what it may have; ~ before it: what its QEMU holds on the host,\n" +
+			"which may be more, because the guest itself does not tell. Rates are\n" +
 			"measured over " + rateSpan.String() + ", so a list with rates takes that long; -o name, or\n" +
 			"--columns without rates, answers at once.\n\n" +
 			"Filter terms all have to hold: web  !web  /^web[0-9]+$/  state:running\n" +

@@ -40,6 +40,7 @@ type record struct {
 	Stale         *float64 `json:"stale_s"`
 	Stuck         *float64 `json:"stuck_s"`
 	Note          string   `json:"note"`
+	MemorySource  *string  `json:"memory_source"`
 }
 
 // recordHelp documents the keys, for --help.
@@ -54,7 +55,7 @@ not rename. null means not known.
   vcpus                   virtual CPUs
   cpu_percent             of one core: 400 is four cores busy
   cpu_own_percent         of its own vCPUs: 100 is all of them busy
-  memory_bytes            used; null while it is off
+  memory_bytes            used; null while it is off, or not known
   memory_max_bytes        the most it may have
   disk_read_bps disk_write_bps net_rx_bps net_tx_bps
                           bytes a second; null while it is off
@@ -66,7 +67,10 @@ not rename. null means not known.
   started_at uptime_s     RFC 3339 and seconds; null while it is off
   stale_s                 age of the oldest figure in seconds
   stuck_s                 for how long its QEMU has not answered, or null
-  note                    what is odd about it, in a sentence`
+  note                    what is odd about it, in a sentence
+  memory_source           who tells memory_bytes: "guest", its balloon driver, or
+                          "host", the resident size of its QEMU, which may exceed
+                          memory_max_bytes; null when that is not known`
 
 func newRecord(r *model.Row, now time.Time) record {
 	rec := record{
@@ -103,12 +107,20 @@ func (rec *record) running(r *model.Row, now time.Time) {
 		rec.ID = &r.ID
 	}
 	if !r.Mem.At.IsZero() {
-		rec.Memory = rounded(float64(r.Mem.Used), 0)
+		rec.Memory, rec.MemorySource = rounded(float64(r.Mem.Used), 0), memorySource(r.Mem.Source)
 	}
 	if !r.StartedAt.IsZero() {
 		at := r.StartedAt.Format(time.RFC3339)
 		rec.StartedAt, rec.Uptime = &at, rounded(since(now, r.StartedAt), 0)
 	}
+}
+
+func memorySource(s backend.MemorySource) *string {
+	word := map[backend.MemorySource]string{backend.MemoryGuest: "guest", backend.MemoryResident: "host"}[s]
+	if word == "" {
+		return nil
+	}
+	return &word
 }
 
 // rounded is v to so many digits after the point, or nil when not known.
