@@ -1,4 +1,4 @@
-package main_test
+package main
 
 import (
 	"bytes"
@@ -116,7 +116,6 @@ func (p pkg) faults() (bad []string) {
 	}
 	return bad
 }
-
 
 // Everything that :save is given comes back at the next start.
 func TestSaveKeepsEverySetting(t *testing.T) {
