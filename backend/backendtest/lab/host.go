@@ -116,6 +116,15 @@ func (h *Host) Boot(ctx context.Context) error {
 		return err
 	}
 	defer console.Close()
+	if err := h.start(ctx, console); err != nil {
+		log, _ := os.ReadFile(console.Name())
+		return fmt.Errorf("lab: %s did not come up: %w: %s", h.Name, err, log)
+	}
+	return nil
+}
+
+// start makes the host's namespaces, plugs its cable in, and waits until it is up.
+func (h *Host) start(ctx context.Context, console *os.File) error {
 	p, err := startProcess(console, []string{"-m", "-n", "-u", "-p"}, "bash", "-c", hostScript, "host", h.Dir, h.Name, h.Addr)
 	if err != nil {
 		return err
@@ -126,11 +135,11 @@ func (h *Host) Boot(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	if line, err := p.hear(ctx); err != nil || line != "up" {
-		log, _ := os.ReadFile(console.Name())
-		return fmt.Errorf("lab: %s did not come up (%v): %s", h.Name, err, log)
+	line, err := p.hear(ctx)
+	if err == nil && line != "up" {
+		err = fmt.Errorf("it said %q", line)
 	}
-	return nil
+	return err
 }
 
 func emptyDir(dir string) error {
