@@ -35,29 +35,12 @@ func (f *Fleet) onFigures(m figuresMsg) (Change, tea.Cmd) {
 	for i := range m.figures {
 		fig := &m.figures[i]
 		if r := f.rows[backend.Key{Host: m.host, UUID: fig.UUID}]; r != nil {
-			applyFigures(r, fig)
+			r.TakeFigures(fig)
 		}
 	}
 	return Change{Rows: len(m.figures) > 0}, nil
 }
 
-func applyFigures(r *Row, fig *backend.Figures) {
-	if !r.State.Active() {
-		return
-	}
-	prev := r.VM
-	r.StuckSince = fig.StuckSince
-	if !fig.Disk.At.IsZero() {
-		r.Disk = fig.Disk
-	}
-	if !fig.Mem.At.IsZero() {
-		r.Mem = fig.Mem
-	}
-	if !fig.AddressesAt.IsZero() {
-		r.Addresses, r.AddressesAt = fig.Addresses, fig.AddressesAt
-	}
-	r.Rates = DeriveRates(&prev, &r.VM, r.Rates)
-}
 
 func (f *Fleet) sample(s *HostState) tea.Cmd {
 	if s.sampling {

@@ -101,3 +101,23 @@ func perSecond(a, b uint64, s float64) float64 {
 	}
 	return float64(b-a) / s
 }
+
+// TakeFigures brings what only the VM's own QEMU could tell into the row.
+// Figures that were not read this time keep the time they have.
+func (r *Row) TakeFigures(fig *backend.Figures) {
+	if !r.State.Active() {
+		return
+	}
+	prev := r.VM
+	r.StuckSince = fig.StuckSince
+	if !fig.Disk.At.IsZero() {
+		r.Disk = fig.Disk
+	}
+	if !fig.Mem.At.IsZero() {
+		r.Mem = fig.Mem
+	}
+	if !fig.AddressesAt.IsZero() {
+		r.Addresses, r.AddressesAt = fig.Addresses, fig.AddressesAt
+	}
+	r.Rates = DeriveRates(&prev, &r.VM, r.Rates)
+}

@@ -216,7 +216,7 @@ func (s *survey) apply(figs []backend.Figures, wanted []backend.UUID) []backend.
 		fig := &figs[i]
 		told[fig.UUID] = true
 		if r := s.rows[fig.UUID]; r != nil {
-			applyFigures(r, fig)
+			r.TakeFigures(fig)
 		}
 	}
 	var left []backend.UUID
@@ -226,21 +226,6 @@ func (s *survey) apply(figs []backend.Figures, wanted []backend.UUID) []backend.
 		}
 	}
 	return left
-}
-
-func applyFigures(r *model.Row, fig *backend.Figures) {
-	prev := r.VM
-	r.StuckSince = fig.StuckSince
-	if !fig.Disk.At.IsZero() {
-		r.Disk = fig.Disk
-	}
-	if !fig.Mem.At.IsZero() {
-		r.Mem = fig.Mem
-	}
-	if !fig.AddressesAt.IsZero() {
-		r.Addresses, r.AddressesAt = fig.Addresses, fig.AddressesAt
-	}
-	r.Rates = model.DeriveRates(&prev, &r.VM, r.Rates)
 }
 
 // pause waits, but no longer than ctx allows.
