@@ -199,7 +199,7 @@ func (h *Host) URI(transport string) string {
 
 // Command is a command line that runs args on the host, as a shell there would.
 func (h *Host) Command(args ...string) []string {
-	return append([]string{"nsenter", "-t", strconv.Itoa(h.PID), "-m", "-n", "-u", "-p", "--"}, args...)
+	return append([]string{"nsenter", "-t", strconv.Itoa(h.PID), "-m", "-n", "-u", "-p", "-r", "--"}, args...)
 }
 
 // Run runs a command on the host and returns its output.
