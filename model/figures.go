@@ -41,7 +41,6 @@ func (f *Fleet) onFigures(m figuresMsg) (Change, tea.Cmd) {
 	return Change{Rows: len(m.figures) > 0}, nil
 }
 
-
 func (f *Fleet) sample(s *HostState) tea.Cmd {
 	if s.sampling {
 		return nil
