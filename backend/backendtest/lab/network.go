@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 )
 
@@ -25,19 +26,18 @@ func plugNetwork(ctx context.Context, dir string) (*network, error) {
 	}
 	defer log.Close()
 	n := &network{}
-	if err := n.claim(); err != nil {
-		return nil, err
-	}
 	sw, err := startProcess(log, []string{"-n", "-p"}, "cat")
 	if err != nil {
-		n.lock.Close()
 		return nil, err
 	}
 	n.sw = sw
+	if err := n.layCable(ctx); err != nil {
+		sw.kill() //nolint:errcheck // the first error says more
+		return nil, err
+	}
 	err = runAll(ctx,
 		n.inSwitch("link", "add", "br0", "type", "bridge"),
 		n.inSwitch("link", "set", "br0", "up"),
-		[]string{"ip", "link", "add", n.cable(), "type", "veth", "peer", "name", "up0", "netns", sw.init()},
 		[]string{"ip", "addr", "add", n.addr(1) + "/24", "dev", n.cable()},
 		[]string{"ip", "link", "set", n.cable(), "up"},
 		n.inSwitch("link", "set", "up0", "master", "br0", "up"),
@@ -49,13 +49,36 @@ func plugNetwork(ctx context.Context, dir string) (*network, error) {
 	return n, nil
 }
 
-// claim takes the first subnet that no other lab of this machine holds.
-func (n *network) claim() error {
-	dir := filepath.Join(os.TempDir(), "berth-lab-subnets")
+// subnetLocks is one place for all labs of this machine, whatever TMPDIR the
+// test that starts one has.
+const subnetLocks = "/tmp/berth-lab-subnets"
+
+// layCable claims subnets until one's cable can be laid: a lab that is ending
+// may still hold the name of its cable though it has let go of the subnet.
+func (n *network) layCable(ctx context.Context) error {
+	for from := 1; ; from = n.subnet + 1 {
+		if err := n.claim(from); err != nil {
+			return err
+		}
+		err := runAll(ctx, []string{"ip", "link", "add", n.cable(), "type", "veth", "peer", "name", "up0", "netns", n.sw.init()})
+		if err == nil {
+			return nil
+		}
+		n.lock.Close()
+		if !strings.Contains(err.Error(), "File exists") {
+			return err
+		}
+	}
+}
+
+// claim takes the first subnet from the given one on that no other lab of this
+// machine holds.
+func (n *network) claim(from int) error {
+	dir := subnetLocks
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	for i := 1; i < 255; i++ {
+	for i := from; i < 255; i++ {
 		f, err := os.OpenFile(filepath.Join(dir, strconv.Itoa(i)), os.O_CREATE|os.O_RDWR|syscall.O_CLOEXEC, 0o644)
 		if err != nil {
 			return err
