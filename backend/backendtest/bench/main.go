@@ -40,12 +40,17 @@ func main() {
 // bench is one run: what is measured, and the rows found so far.
 type bench struct {
 	berth string
+	state string // directory for what berth keeps
 	idle  time.Duration
 	host  *lab.Host
 	rows  []row
 }
 
-func (b *bench) run(ctx context.Context, only string) error {
+func (b *bench) run(ctx context.Context, only string) (err error) {
+	if b.state, err = os.MkdirTemp("", "berth-bench-"); err != nil {
+		return err
+	}
+	defer os.RemoveAll(b.state)
 	if err := b.binary(ctx); err != nil {
 		return err
 	}

@@ -47,7 +47,7 @@ func (b *bench) console(onHost bool, args ...string) (*tty.Session, error) {
 		argv = b.host.Command(argv...)
 	}
 	cmd := exec.Command(argv[0], argv[1:]...)
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=/nonexistent", "XDG_STATE_HOME=" + os.TempDir() + "/berth-bench"}
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=/nonexistent", "XDG_STATE_HOME=" + b.state}
 	return tty.Start(cmd, width, height)
 }
 
