@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/charmbracelet/x/term"
@@ -71,8 +70,7 @@ func (c *consoleSession) Run() (err error) {
 		}
 		return err
 	}
-	keys.to.Store(&conn)
-	return errors.Join(err, c.show(ctx, conn))
+	return errors.Join(err, c.show(ctx, conn, keys))
 }
 
 // rawMode puts a terminal into raw mode and returns what puts it back.
@@ -112,14 +110,16 @@ func (c *consoleSession) open(ctx context.Context) (io.ReadWriteCloser, error) {
 
 // show copies the guest's output to the terminal until either side ends. What
 // the guest still sends after that never reaches it.
-func (c *consoleSession) show(ctx context.Context, conn io.ReadWriteCloser) error {
+func (c *consoleSession) show(ctx context.Context, conn io.ReadWriteCloser, keys *typist) error {
 	out := &gate{to: c.out}
 	shown := make(chan error, 1)
 	go func() { _, err := io.Copy(out, conn); shown <- err }()
-	var err error
-	select {
-	case <-ctx.Done():
-	case err = <-shown:
+	err := keys.connect(conn)
+	if err == nil {
+		select {
+		case <-ctx.Done():
+		case err = <-shown:
+		}
 	}
 	out.shut()
 	closeErr := conn.Close()
@@ -138,11 +138,30 @@ func (c *consoleSession) show(ctx context.Context, conn io.ReadWriteCloser) erro
 // alternate screen, colours.
 const afterGuest = "\x1b[!p\x1b(B\x0f\x1b[?6l\x1b[r\x1b[?1000;1002;1003;1004;1005;1006;1015;2004l\x1b[>4m\x1b[<u\x1b[?1049l\x1b>\x1b[0m\r\n"
 
-// typist passes on what is typed, once there is somewhere to pass it to.
+// typist passes on what is typed. What is typed before there is somewhere to
+// pass it to is kept, up to typedAhead bytes.
 type typist struct {
-	to    atomic.Pointer[io.ReadWriteCloser]
+	mu    sync.Mutex
+	to    io.Writer // nil until the console is open
+	ahead []byte
 	leave func()
 	left  bool // ^] was typed; for after read
+}
+
+// typedAhead is how much may be typed before the console is open.
+const typedAhead = 4096
+
+// connect begins to pass on, first what was typed ahead.
+func (t *typist) connect(to io.Writer) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.to = to
+	if len(t.ahead) == 0 {
+		return nil // an empty packet would be the end of a libvirt stream
+	}
+	_, err := to.Write(t.ahead)
+	t.ahead = nil
+	return err
 }
 
 // read ends, and calls leave, at ^], at the end of the input, or when the
@@ -153,19 +172,26 @@ func (t *typist) read(from io.Reader) {
 	for {
 		n, err := from.Read(buf)
 		typed, _, left := bytes.Cut(buf[:n], []byte{escapeKey})
-		switch to := t.to.Load(); {
-		case to == nil && bytes.IndexByte(typed, interruptKey) >= 0:
-			return
-		case to != nil && len(typed) > 0:
-			if _, werr := (*to).Write(typed); werr != nil {
-				return
-			}
-		}
-		if left || err != nil {
+		if !t.pass(typed) || left || err != nil {
 			t.left = left
 			return
 		}
 	}
+}
+
+// pass hands on what was typed, or keeps it; false ends the session.
+func (t *typist) pass(typed []byte) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.to != nil {
+		_, err := t.to.Write(typed)
+		return err == nil
+	}
+	if bytes.IndexByte(typed, interruptKey) >= 0 {
+		return false
+	}
+	t.ahead = append(t.ahead, typed[:min(len(typed), typedAhead-len(t.ahead))]...)
+	return true
 }
 
 // gate is a writer that can be shut: what comes after is dropped.

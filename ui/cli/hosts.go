@@ -106,7 +106,9 @@ func (a *app) firstThatAnswers(ctx context.Context) (*fleet, error) {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		if err != nil {
+		// One that is there and slow is still the one that is meant: another
+		// would show other VMs.
+		if err != nil && !errors.Is(err, backend.ErrTimeout) {
 			f.tried = append(f.tried, Attempt{URI: uri, Err: err})
 			continue
 		}
