@@ -138,8 +138,6 @@ type App struct {
 	actions    []Action
 	byKey      map[string][]*Action
 	undo       *undoStep
-	quitting   bool
-	pending    bool      // rows changed since the list was last worked out
 	flash      time.Time // when the next flash ends
 }
 
@@ -221,10 +219,6 @@ func (a *App) HostFrames() map[string]string { return a.opt.HostFrames }
 // HostTheme is the theme that the config gives a host, or "".
 func (a *App) HostTheme(host string) string { return a.opt.HostThemes[host] }
 
-// Idle reports whether nothing berth was asked to do is under way; tests wait
-// for it.
-func (a *App) Idle() bool { return len(a.Tasks.byKey) == 0 && !a.pending }
-
 // Update takes every message of the program.
 func (a *App) Update(msg tea.Msg) tea.Cmd {
 	switch m := msg.(type) {
@@ -268,29 +262,6 @@ func (a *App) onFleet(msg tea.Msg) tea.Cmd {
 		a.want()
 	}
 	return tea.Batch(cmds...)
-}
-
-// showReach turns to the page that says why no host answers, and back to the
-// list as soon as one does.
-func (a *App) showReach() {
-	switch {
-	case a.Screen == ScreenVMs && a.Fleet.unreached():
-		a.Screen = ScreenConnect
-	case a.Screen == ScreenConnect && a.Fleet.anyConnected():
-		a.Screen = ScreenVMs
-		a.want()
-	}
-}
-
-// Failures are the connections that were tried and why each failed.
-func (a *App) Failures() []Attempt {
-	out := append([]Attempt(nil), a.Attempts...)
-	for _, s := range a.Fleet.hosts {
-		if s.Err != nil {
-			out = append(out, Attempt{URI: s.Host.URI(), Err: s.Err})
-		}
-	}
-	return out
 }
 
 // want tells the fleet whose figures the screen shows.
@@ -368,67 +339,6 @@ func (a *App) pop(o Overlay) {
 	}
 }
 
-// Go turns to a screen.
-func (a *App) Go(s ScreenID) tea.Cmd {
-	if s == a.Screen {
-		return nil
-	}
-	if a.Screen == ScreenDetail {
-		a.Detail.Leave()
-	}
-	a.last, a.Screen = a.Screen, s
-	a.Events.Look(s == ScreenEvents)
-	a.want()
-	if s == ScreenDetail {
-		return a.Detail.Open(a.Detail.Key, a.Detail.Tab)
-	}
-	return nil
-}
-
-// openDetail turns to a VM's detail.
-func (a *App) openDetail(k backend.Key, t Tab) tea.Cmd {
-	if a.Screen != ScreenDetail {
-		a.last, a.Screen = a.Screen, ScreenDetail
-		a.Events.Look(false)
-	}
-	cmd := a.Detail.Open(k, t)
-	a.want()
-	return cmd
-}
-
-// Quit ends the program. What the hypervisor has accepted goes on.
-func (a *App) Quit() tea.Cmd {
-	a.quitting = true
-	a.quit()
-	return tea.Quit
-}
-
-// Escape peels one layer: marks, then a filter, then the screen.
-func (a *App) Escape() tea.Cmd {
-	switch {
-	case a.Screen == ScreenDetail && a.Detail.Search.Text != "":
-		a.Detail.Search = Search{}
-	case a.Screen == ScreenConnect:
-	case a.Screen != ScreenVMs:
-		back := a.last
-		if back == a.Screen || back == ScreenConnect {
-			back = ScreenVMs
-		}
-		cmd := a.Go(back)
-		a.last = ScreenVMs
-		return cmd
-	case len(a.VMs.marks) > 0:
-		a.VMs.ClearMarks()
-	case a.fromHost != nil:
-		before := *a.fromHost
-		a.fromHost = nil
-		return tea.Batch(a.filter(before), a.Go(ScreenHosts))
-	case a.VMs.filterText != "":
-		return a.filter("")
-	}
-	return nil
-}
-
 func (a *App) filter(text string) tea.Cmd {
 	a.fromHost = nil
 	err := a.VMs.SetFilter(text)
@@ -441,54 +351,6 @@ func (a *App) filter(text string) tea.Cmd {
 
 // SetSize tells how large the terminal is.
 func (a *App) SetSize(w, h int) { a.Width, a.Height = w, h }
-
-// Click selects a row of the list by its place on the screen, or a host, or
-// an event; twice on the same row opens it.
-func (a *App) Click(i int) tea.Cmd {
-	if len(a.Overlays) > 0 {
-		return nil
-	}
-	switch a.Screen {
-	case ScreenVMs:
-		again := a.VMs.top+i == a.VMs.index
-		a.VMs.Select(a.VMs.top + i)
-		if r := a.VMs.Selected(); again && r != nil {
-			return a.openDetail(r.Key(), TabOverview)
-		}
-	case ScreenHosts:
-		a.Hosts.Move(a.Hosts.top + i - a.Hosts.index)
-	case ScreenEvents:
-		a.Events.Move(a.Events.top + i - a.Events.index)
-	}
-	return nil
-}
-
-// Wheel scrolls what is under the mouse by n lines.
-func (a *App) Wheel(n int) tea.Cmd {
-	if len(a.Overlays) > 0 {
-		k := tea.KeyMsg{Type: tea.KeyDown}
-		if n < 0 {
-			k.Type, n = tea.KeyUp, -n
-		}
-		var cmds []tea.Cmd
-		for range n {
-			cmds = append(cmds, a.key(k))
-		}
-		return tea.Batch(cmds...)
-	}
-	switch a.Screen {
-	case ScreenVMs:
-		a.VMs.Scroll(n)
-		a.want()
-	case ScreenHosts:
-		a.Hosts.Move(n)
-	case ScreenEvents:
-		a.Events.Move(n)
-	case ScreenDetail:
-		a.Detail.ScrollBy(n)
-	}
-	return nil
-}
 
 // onTask brings a task on.
 func (a *App) onTask(msg tea.Msg) tea.Cmd {

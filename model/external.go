@@ -137,8 +137,10 @@ func sshArgs(hostURI, user, addr string) []string {
 // execCommand lets an exec.Cmd run under Terminal.Exec.
 type execCommand struct{ *exec.Cmd }
 
-func (c execCommand) SetStdin(r io.Reader)  { c.Stdin = r }
+func (c execCommand) SetStdin(r io.Reader) { c.Stdin = r }
+
 func (c execCommand) SetStdout(w io.Writer) { c.Stdout = w }
+
 func (c execCommand) SetStderr(w io.Writer) { c.Stderr = w }
 
 func (a *App) screenshotDisabled() string {
@@ -205,84 +207,6 @@ func (a *App) copyXML(k backend.Key) tea.Cmd {
 	}
 }
 
-// tryURI connects to one more host; it joins the fleet when it answers.
-func (a *App) tryURI(uri string) tea.Cmd {
-	switch {
-	case a.opt.Connect == nil:
-		return a.Warn("this berth cannot connect to hosts")
-	case a.connecting[uri]:
-		return a.Info("already connecting to " + uri)
-	case a.hasURI(uri):
-		return a.Warn(uri + " is connected already")
-	}
-	a.connecting[uri] = true
-	connect, names, parent := a.opt.Connect, a.hostNames(), a.ctx
-	return tea.Batch(a.Info("connecting to "+uri), func() tea.Msg {
-		host, err := connect(uri, names)
-		if err == nil {
-			ctx, cancel := context.WithTimeout(parent, pollDeadline)
-			defer cancel()
-			if _, err = host.Poll(ctx); err != nil {
-				err = errors.Join(err, host.Close())
-			}
-		}
-		return result(func(a *App) tea.Cmd { return a.connected(uri, host, err) })
-	})
-}
-
-// hasURI reports whether the fleet has a host by that URI.
-func (a *App) hasURI(uri string) bool {
-	for _, s := range a.Fleet.hosts {
-		if s.Host.URI() == uri {
-			return true
-		}
-	}
-	return false
-}
-
-func (a *App) connected(uri string, host backend.Host, err error) tea.Cmd {
-	delete(a.connecting, uri)
-	a.forgetAttempt(uri)
-	if err != nil {
-		a.Attempts = append(a.Attempts, Attempt{URI: uri, Err: err})
-		if a.Screen == ScreenConnect && len(a.Overlays) == 0 {
-			a.promptURI(uri) // so that a slip can be put right
-		}
-		return a.Bad(err.Error())
-	}
-	if a.hasURI(host.URI()) {
-		return tea.Batch(a.Warn(host.URI()+" is connected already"), closeHost(host))
-	}
-	if a.Fleet.HostState(host.Name()) != nil { // another attempt took the name meanwhile
-		return tea.Sequence(closeHost(host), func() tea.Msg { return result(func(a *App) tea.Cmd { return a.tryURI(uri) }) })
-	}
-	a.added = append(a.added, host)
-	cmds := []tea.Cmd{a.Fleet.Add(host), a.OK("connected to " + host.Name())}
-	if a.Screen == ScreenConnect {
-		cmds = append(cmds, a.Go(ScreenVMs))
-	}
-	return tea.Batch(cmds...)
-}
-
-// closeHost ends a connection that is not wanted; that it cannot be ended
-// properly changes nothing.
-func closeHost(h backend.Host) tea.Cmd {
-	return func() tea.Msg {
-		_ = h.Close()
-		return nil
-	}
-}
-
-func (a *App) forgetAttempt(uri string) {
-	kept := a.Attempts[:0]
-	for _, t := range a.Attempts {
-		if t.URI != uri {
-			kept = append(kept, t)
-		}
-	}
-	a.Attempts = kept
-}
-
 func (a *App) toggleMouse() tea.Cmd {
 	a.Mouse = !a.Mouse
 	a.term.SetMouse(a.Mouse)
@@ -347,6 +271,8 @@ func (stopSelf) Run() error {
 	return nil
 }
 
-func (stopSelf) SetStdin(io.Reader)  {}
+func (stopSelf) SetStdin(io.Reader) {}
+
 func (stopSelf) SetStdout(io.Writer) {}
+
 func (stopSelf) SetStderr(io.Writer) {}

@@ -341,14 +341,19 @@ func (d *fakeDaemon) lifecycle(m fakeDomain, event, detail uint32) {
 // end lets the calls that hang go.
 func (d *fakeDaemon) end() { d.once.Do(func() { close(d.release) }) }
 
-// hang makes a call never answer.
-func (d *fakeDaemon) hang(proc uint32) {
+// hang leaves calls of that procedure without an answer. The channel tells
+// when the first has arrived.
+func (d *fakeDaemon) hang(proc uint32) (arrived <-chan struct{}) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	first := make(chan struct{})
+	var once sync.Once
 	d.handle[proc] = func([]byte) ([]byte, error) {
+		once.Do(func() { close(first) })
 		<-d.release
 		return nil, nil
 	}
+	return first
 }
 
 func (d *fakeDaemon) heal(proc uint32) {

@@ -202,12 +202,10 @@ func TestCloseEndsCallsAndLeavesNothingBehind(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.hang(procLibVersion)
+	arrived := d.hang(procLibVersion)
 	ended := make(chan error, 1)
 	go func() { _, err := version(context.Background(), h.cheap); ended <- err }()
-	for d.count(procLibVersion) == 0 {
-		time.Sleep(time.Millisecond)
-	}
+	<-arrived
 	if err := h.Close(); err != nil {
 		t.Fatal(err)
 	}

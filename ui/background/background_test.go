@@ -32,7 +32,7 @@ func main() { _ = tea.Quit; fmt.Println("version 1") }
 func build(t *testing.T) string {
 	t.Helper()
 	if _, err := exec.LookPath("go"); err != nil {
-		t.Skip("needs the go command")
+		t.Fatal("needs the go command: ", err)
 	}
 	dir, err := os.MkdirTemp(".", "_probe")
 	if err != nil {

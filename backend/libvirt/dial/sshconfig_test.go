@@ -168,7 +168,7 @@ func TestProxyJumpInACircle(t *testing.T) {
 func TestProxyCommand(t *testing.T) {
 	bash := lookProgram("bash")
 	if bash == "" {
-		t.Skip("needs bash for its /dev/tcp")
+		t.Fatal("needs bash for its /dev/tcp")
 	}
 	l := newSSHLab(t).know(0)
 	// The command copies between its own standard input and output and sshd.

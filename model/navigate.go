@@ -1,0 +1,231 @@
+package model
+
+import (
+	"fmt"
+	"strings"
+
+	tea "github.com/charmbracelet/bubbletea"
+
+	"berth/backend"
+)
+
+// Go turns to a screen.
+func (a *App) Go(s ScreenID) tea.Cmd {
+	if s == a.Screen {
+		return nil
+	}
+	if a.Screen == ScreenDetail {
+		a.Detail.Leave()
+	}
+	a.last, a.Screen = a.Screen, s
+	a.Events.Look(s == ScreenEvents)
+	a.want()
+	if s == ScreenDetail {
+		return a.Detail.Open(a.Detail.Key, a.Detail.Tab)
+	}
+	return nil
+}
+
+// openDetail turns to a VM's detail.
+func (a *App) openDetail(k backend.Key, t Tab) tea.Cmd {
+	if a.Screen != ScreenDetail {
+		a.last, a.Screen = a.Screen, ScreenDetail
+		a.Events.Look(false)
+	}
+	cmd := a.Detail.Open(k, t)
+	a.want()
+	return cmd
+}
+
+// Escape peels one layer: marks, then a filter, then the screen.
+func (a *App) Escape() tea.Cmd {
+	switch {
+	case a.Screen == ScreenDetail && a.Detail.Search.Text != "":
+		a.Detail.Search = Search{}
+	case a.Screen == ScreenConnect:
+	case a.Screen != ScreenVMs:
+		back := a.last
+		if back == a.Screen || back == ScreenConnect {
+			back = ScreenVMs
+		}
+		cmd := a.Go(back)
+		a.last = ScreenVMs
+		return cmd
+	case len(a.VMs.marks) > 0:
+		a.VMs.ClearMarks()
+	case a.fromHost != nil:
+		before := *a.fromHost
+		a.fromHost = nil
+		return tea.Batch(a.filter(before), a.Go(ScreenHosts))
+	case a.VMs.filterText != "":
+		return a.filter("")
+	}
+	return nil
+}
+
+// back leaves the screen; the list of VMs is the last, and leaving it quits.
+func (a *App) back() tea.Cmd {
+	switch a.Screen {
+	case ScreenVMs, ScreenConnect:
+		if a.Screen == ScreenVMs && a.fromHost != nil {
+			a.VMs.ClearMarks()
+			return a.Escape()
+		}
+		if n := len(a.Tasks.Active()); n > 0 {
+			a.Push(newConfirm(Confirm{Title: "Quit?", Yes: "Quit",
+				Body:  []string{fmt.Sprintf("%d actions are under way. What the hosts have accepted goes on; what still waits for its turn is dropped.", n)},
+				OnYes: func(a *App, _ *Confirm) tea.Cmd { return a.Quit() }}))
+			return nil
+		}
+		return a.Quit()
+	}
+	return a.Escape()
+}
+
+// Quit ends the program. What the hypervisor has accepted goes on.
+func (a *App) Quit() tea.Cmd {
+	a.quit()
+	return tea.Quit
+}
+
+// open opens what is selected.
+func (a *App) open() tea.Cmd {
+	switch a.Screen {
+	case ScreenHosts:
+		return a.openHost()
+	case ScreenEvents:
+		return a.openEvent()
+	default:
+		if r := a.VMs.Selected(); r != nil {
+			return a.openDetail(r.Key(), TabOverview)
+		}
+	}
+	return nil
+}
+
+// openHost shows a host's VMs; back brings the hosts and the filter that was
+// there. For a host that does not answer it says why.
+func (a *App) openHost() tea.Cmd {
+	s := a.Hosts.Selected()
+	if s == nil {
+		return nil
+	}
+	if s.Err != nil {
+		a.Push(&Notice{Title: s.Host.Name() + " does not answer", Text: s.Host.URI() + "\n\n" + s.Err.Error()})
+		return nil
+	}
+	before := a.VMs.filterText
+	cmd := tea.Batch(a.Go(ScreenVMs), a.filter("host:"+quoteTerm(s.Host.Name())))
+	a.fromHost = &before
+	return cmd
+}
+
+// openEvent shows an event in full, and offers the VM it is about.
+func (a *App) openEvent() tea.Cmd {
+	e := a.Events.Selected()
+	if e == nil {
+		return nil
+	}
+	n := &Notice{Title: strings.TrimSpace(e.Host + " " + e.VM), Text: e.At.Format("2006-01-02 15:04:05") + "  " + e.Kind + "\n\n" + e.Text}
+	if k := e.Key; a.Fleet.Row(k) != nil {
+		n.Open = func(a *App) tea.Cmd { return a.openDetail(k, TabOverview) }
+	}
+	a.Push(n)
+	return nil
+}
+
+// quoteTerm puts quotes round what the filter would take apart.
+func quoteTerm(s string) string {
+	for _, r := range s {
+		if r == ' ' || r == '!' || r == '/' || r == ',' {
+			return `"` + s + `"`
+		}
+	}
+	return s
+}
+
+// move moves the selection or scrolls, as the screen has it.
+func (a *App) move(n int, k tea.KeyMsg) tea.Cmd {
+	switch a.Screen {
+	case ScreenVMs:
+		a.VMs.Move(n)
+		a.want()
+	case ScreenHosts:
+		a.Hosts.Move(n)
+	case ScreenEvents:
+		a.Events.Move(n)
+	case ScreenDetail:
+		a.Detail.Scroll(k)
+	case ScreenConnect:
+		a.Connect.Top = scrolled(a.Connect.Top, a.Connect.Lines, a.Connect.Page, k)
+	}
+	return nil
+}
+
+// Click selects a row of the list by its place on the screen, or a host, or
+// an event; twice on the same row opens it.
+func (a *App) Click(i int) tea.Cmd {
+	if len(a.Overlays) > 0 {
+		return nil
+	}
+	switch a.Screen {
+	case ScreenVMs:
+		again := a.VMs.top+i == a.VMs.index
+		a.VMs.Select(a.VMs.top + i)
+		if r := a.VMs.Selected(); again && r != nil {
+			return a.openDetail(r.Key(), TabOverview)
+		}
+	case ScreenHosts:
+		a.Hosts.Move(a.Hosts.top + i - a.Hosts.index)
+	case ScreenEvents:
+		a.Events.Move(a.Events.top + i - a.Events.index)
+	}
+	return nil
+}
+
+// Wheel scrolls what is under the mouse by n lines.
+func (a *App) Wheel(n int) tea.Cmd {
+	if len(a.Overlays) > 0 {
+		k := tea.KeyMsg{Type: tea.KeyDown}
+		if n < 0 {
+			k.Type, n = tea.KeyUp, -n
+		}
+		var cmds []tea.Cmd
+		for range n {
+			cmds = append(cmds, a.key(k))
+		}
+		return tea.Batch(cmds...)
+	}
+	switch a.Screen {
+	case ScreenVMs:
+		a.VMs.Scroll(n)
+		a.want()
+	case ScreenHosts:
+		a.Hosts.Move(n)
+	case ScreenEvents:
+		a.Events.Move(n)
+	case ScreenDetail:
+		a.Detail.ScrollBy(n)
+	}
+	return nil
+}
+
+func (a *App) showXML() tea.Cmd {
+	if a.Screen == ScreenDetail {
+		if a.Detail.Tab == TabXML {
+			return a.Detail.ToggleStored()
+		}
+		return a.Detail.Show(TabXML)
+	}
+	return a.openDetail(a.one().Key(), TabXML)
+}
+
+func (a *App) nextHit(step int) tea.Cmd {
+	if a.Detail.Search.Text == "" {
+		return a.Info("nothing is searched for: / searches")
+	}
+	if !a.Detail.Next(step) {
+		return a.Info("not found: " + a.Detail.Search.Text)
+	}
+	return nil
+}
