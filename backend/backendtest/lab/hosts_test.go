@@ -86,17 +86,22 @@ func TestLabDiesWithItsOwner(t *testing.T) {
 	}
 	line, err := bufio.NewReader(out).ReadString('\n')
 	f := strings.Fields(line)
+	cable := ""
+	if len(f) == 4 {
+		cable = "/sys/class/net/" + f[3] + "/ifindex"
+	}
+	before, cableErr := os.ReadFile(cable)
 	owner.Process.Signal(syscall.SIGKILL)
 	owner.Wait()
-	if err != nil || len(f) != 4 {
-		t.Fatalf("the owner said %q: %v", line, err)
+	if err != nil || len(f) != 4 || cableErr != nil {
+		t.Fatalf("the owner said %q: %v, %v", line, err, cableErr)
 	}
 	t.Cleanup(func() { os.RemoveAll(f[1]) })
 	gone := T{t, nil}
 	gone.Await("the guest's end", 5*time.Second, func() bool { return exec.Command("pgrep", "-f", uuid).Run() != nil })
 	gone.Await("libvirtd's and sshd's end", 5*time.Second, func() bool { return exec.Command("pgrep", "-f", f[1]).Run() != nil })
 	gone.Await("the cable's end", 5*time.Second, func() bool {
-		_, err := os.Stat("/sys/class/net/" + f[3])
-		return os.IsNotExist(err)
+		now, err := os.ReadFile(cable) // another lab may have taken the name since
+		return err != nil || string(now) != string(before)
 	})
 }
