@@ -2,6 +2,7 @@ package ui
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"berth/backend"
@@ -29,7 +30,11 @@ var hostColumns = []widget.ColumnSpec{
 
 func (r *Root) hostsBody(w, h int) string {
 	hosts := r.app.Fleet.Hosts()
-	t := widget.TableView{Columns: widget.Layout(w, hostColumns), Rows: len(hosts), Top: r.app.Hosts.Top(), Cursor: r.app.Hosts.Index(),
+	specs := slices.Clone(hostColumns)
+	for _, s := range hosts { // names whole before figures
+		specs[1].Min = max(specs[1].Min, min(widget.Width(s.Host.Name()), max(12, w/5)))
+	}
+	t := widget.TableView{Columns: widget.Layout(w, specs), Rows: len(hosts), Top: r.app.Hosts.Top(), Cursor: r.app.Hosts.Index(),
 		Empty: "No host is connected. c connects to one."}
 	t.StyleFrom(r.styles, &r.look.Glyphs)
 	t.Cells = func(i int) []widget.Cell {
