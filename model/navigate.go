@@ -150,16 +150,24 @@ func (a *App) move(n int, k tea.KeyMsg) tea.Cmd {
 	case ScreenVMs:
 		a.VMs.Move(n)
 		a.want()
-	case ScreenHosts:
-		a.Hosts.Move(n)
-	case ScreenEvents:
-		a.Events.Move(n)
 	case ScreenDetail:
 		a.Detail.Scroll(k)
 	case ScreenConnect:
 		a.Connect.Top = scrolled(a.Connect.Top, a.Connect.Lines, a.Connect.Page, k)
+	default:
+		a.moveList(n)
 	}
 	return nil
+}
+
+// moveList moves the selection of the hosts or the events.
+func (a *App) moveList(n int) {
+	switch a.Screen {
+	case ScreenHosts:
+		a.Hosts.Move(n)
+	case ScreenEvents:
+		a.Events.Move(n)
+	}
 }
 
 // Click selects a row of the list by its place on the screen, or a host, or
@@ -200,12 +208,10 @@ func (a *App) Wheel(n int) tea.Cmd {
 	case ScreenVMs:
 		a.VMs.Scroll(n)
 		a.want()
-	case ScreenHosts:
-		a.Hosts.Move(n)
-	case ScreenEvents:
-		a.Events.Move(n)
 	case ScreenDetail:
 		a.Detail.ScrollBy(n)
+	default:
+		a.moveList(n)
 	}
 	return nil
 }

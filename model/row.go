@@ -102,15 +102,20 @@ func perSecond(a, b uint64, s float64) float64 {
 	return float64(b-a) / s
 }
 
+// shortestSpan is the least time between two readings of a counter that makes a
+// rate: over less, a single request more or less is most of the result.
+const shortestSpan = 100 * time.Millisecond
+
 // TakeFigures brings what only the VM's own QEMU could tell into the row.
-// Figures that were not read this time keep the time they have.
+// Figures that were not read this time, or that a poll brought a moment ago,
+// keep the time they have.
 func (r *Row) TakeFigures(fig *backend.Figures) {
 	if !r.State.Active() {
 		return
 	}
 	prev := r.VM
 	r.StuckSince = fig.StuckSince
-	if !fig.Disk.At.IsZero() {
+	if !fig.Disk.At.IsZero() && !early(r.Disk.At, fig.Disk.At, shortestSpan) {
 		r.Disk = fig.Disk
 	}
 	if !fig.Mem.At.IsZero() {

@@ -148,3 +148,17 @@ func TestACounterReadAgainAtOnceDoesNotMakeARate(t *testing.T) {
 		t.Fatalf("CPU %.0f %%, want 50", cpu)
 	}
 }
+
+func TestFiguresRightAfterAPollDoNotMakeARate(t *testing.T) {
+	at := time.Unix(1000, 0)
+	r := &Row{VM: backend.VM{State: backend.Running, Disk: backend.DiskCounter{At: at, ReadBytes: 1 << 20}}, Rates: UnknownRates()}
+	r.Rates.DiskRead = 5000
+	r.TakeFigures(&backend.Figures{Disk: backend.DiskCounter{At: at.Add(200 * time.Microsecond), ReadBytes: 1<<20 + 4096}})
+	if r.Rates.DiskRead != 5000 {
+		t.Fatalf("one request in 200 µs reads as %.0f bytes a second", r.Rates.DiskRead)
+	}
+	r.TakeFigures(&backend.Figures{Disk: backend.DiskCounter{At: at.Add(time.Second), ReadBytes: 1<<20 + 4096}})
+	if r.Rates.DiskRead != 4096 {
+		t.Fatalf("%.0f bytes a second, want 4096", r.Rates.DiskRead)
+	}
+}
