@@ -22,6 +22,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -56,6 +58,7 @@ type Settings struct {
 	// "loss". What loses data is always asked about.
 	Confirm string
 	Keys    map[string]string // action to key
+	Queue   Queue
 }
 
 // Defaults are the settings when nothing else says anything.
@@ -68,6 +71,7 @@ func Defaults() Settings {
 		ASCII:   "auto",
 		Editor:  "vi",
 		Confirm: "interrupt",
+		Queue:   defaultQueue(),
 	}
 }
 
@@ -79,6 +83,8 @@ type Known struct {
 	Themes  func() []string // asked only when a theme is set
 	URI     func(string) error
 	Frame   func(string) error // the look of a connection's frame
+	// Orders, Backfills and Placements are the words of the queue's policies.
+	Orders, Backfills, Placements []string
 }
 
 // Config is the settings in force and where each came from.
@@ -189,20 +195,55 @@ func (c *Config) apply(path string, root node) error {
 	if root.kind != mapping {
 		return &FileError{File: path, Line: root.line, Problem: "expected settings as `key: value`"}
 	}
+	return c.applyGroup(path, "", root)
+}
+
+// applyGroup sets what stands on one level of a file: the settings whose names
+// begin with group.
+func (c *Config) applyGroup(path, group string, n node) error {
 	var errs []error
-	for _, p := range root.pairs {
-		s := settingByName(p.key)
-		if s == nil {
-			errs = append(errs, &FileError{File: path, Line: p.line, Problem: unknownKey("setting", p.key, SettingNames())})
-			continue
-		}
-		if err := s.set(c, p.value); err != nil {
-			errs = append(errs, fileError(path, p, err))
-			continue
-		}
-		c.origins[s.Name] = fmt.Sprintf("%s:%d", path, p.line)
+	for _, p := range n.pairs {
+		errs = append(errs, c.applyPair(path, group, p))
 	}
 	return errors.Join(errs...)
+}
+
+func (c *Config) applyPair(path, group string, p pair) error {
+	if group == "" && p.key == queueGroup {
+		if p.value.kind != mapping {
+			return &FileError{File: path, Line: p.line, Problem: queueGroup + ": expected settings below it: " + strings.Join(levelNames(queueGroup+"."), " ")}
+		}
+		return c.applyGroup(path, queueGroup+".", p.value)
+	}
+	s := settingByName(group + p.key)
+	if s == nil || group == "" && strings.Contains(p.key, ".") {
+		what := "setting"
+		if group != "" {
+			what += " of the " + queueGroup
+		}
+		return &FileError{File: path, Line: p.line, Problem: unknownKey(what, p.key, levelNames(group))}
+	}
+	if err := s.set(c, p.value); err != nil {
+		return fileError(path, pair{key: s.Name, line: p.line, value: p.value}, err)
+	}
+	c.origins[s.Name] = fmt.Sprintf("%s:%d", path, p.line)
+	return nil
+}
+
+// levelNames are the keys that may stand on one level of a config file.
+func levelNames(group string) []string {
+	var names []string
+	for _, name := range SettingNames() {
+		below, ok := strings.CutPrefix(name, group)
+		if !ok {
+			continue
+		}
+		key, _, _ := strings.Cut(below, ".")
+		if !slices.Contains(names, key) {
+			names = append(names, key)
+		}
+	}
+	return names
 }
 
 // reason is err without the path, which the message names already.

@@ -34,7 +34,7 @@ var (
 
 // AllSettings returns every setting, in the order documents list them.
 func AllSettings() []Setting {
-	return []Setting{
+	return append([]Setting{
 		{Name: "connections", Help: "hosts to connect to: URIs, or uri, name, theme, frame and readonly",
 			set: setConnections, show: showConnections},
 		{Name: "refresh", Help: "time between polls, at least 200ms",
@@ -58,7 +58,7 @@ func AllSettings() []Setting {
 		{Name: "confirm", Help: "least risk to ask about; what loses data is always asked about", Values: confirms,
 			set: setWord(confirms, func(s *Settings) *string { return &s.Confirm }), show: func(s *Settings) string { return s.Confirm }},
 		{Name: "keys", Help: "keys of actions, as shutdown: ctrl+x", set: setKeys, show: showKeys},
-	}
+	}, queueSettings()...)
 }
 
 // SettingNames returns the name of every setting.
