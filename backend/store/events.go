@@ -1,0 +1,59 @@
+package store
+
+import (
+	"slices"
+	"time"
+
+	"berth/backend"
+)
+
+// eventColumns are the table event but for its id.
+var eventColumns = []column[backend.JobEvent]{
+	moment("at", func(e *backend.JobEvent) *time.Time { return &e.At }),
+	integer("job", func(e *backend.JobEvent) *backend.JobID { return &e.Job }),
+	text("name", func(e *backend.JobEvent) *string { return &e.Name }),
+	text("what", func(e *backend.JobEvent) *string { return &e.What }),
+	text("host", func(e *backend.JobEvent) *string { return &e.Host }),
+	text("who", func(e *backend.JobEvent) *string { return &e.Who }),
+	text("detail", func(e *backend.JobEvent) *string { return &e.Detail }),
+}
+
+var (
+	readEvent   = append([]column[backend.JobEvent]{integer("id", func(e *backend.JobEvent) *int64 { return &e.ID })}, eventColumns...)
+	insertEvent = "INSERT INTO event (" + names(eventColumns, "") + ") VALUES (" + marks(len(eventColumns)) + ")"
+)
+
+// AddEvent notes what happened; its At must be set, its ID is given here.
+func (t *Tx) AddEvent(e backend.JobEvent) error {
+	vals, err := values(eventColumns, &e)
+	if err != nil {
+		return err
+	}
+	_, err = t.change(insertEvent, vals...)
+	return err
+}
+
+// Events returns what q selects, oldest first.
+func (t *Tx) Events(q backend.LogQuery) (events []backend.JobEvent, err error) {
+	query, args := "SELECT "+names(readEvent, "")+" FROM event WHERE id > ?", []any{q.After}
+	if q.Job != 0 {
+		query, args = query+" AND job = ?", append(args, int64(q.Job))
+	}
+	if !q.Since.IsZero() {
+		query, args = query+" AND at >= ?", append(args, instant(q.Since))
+	}
+	query += " ORDER BY id DESC"
+	if q.Limit > 0 {
+		query, args = query+" LIMIT ?", append(args, q.Limit)
+	}
+	err = t.each(query, args, func(vals []any) error {
+		var e backend.JobEvent
+		if err := load(readEvent, vals, &e); err != nil {
+			return err
+		}
+		events = append(events, e)
+		return nil
+	})
+	slices.Reverse(events)
+	return events, err
+}
