@@ -3,8 +3,9 @@
 package sim
 
 import (
-	"context"
+	"encoding/csv"
 	"io"
+	"strconv"
 
 	"berth/backend/queue"
 )
@@ -62,18 +63,26 @@ type Metrics struct {
 	Decisions         int64    `json:"-"` // jobs looked at, over all passes
 }
 
-// Read reads a workload: SWF when name (without .gz) ends in .swf, CSV when it
-// ends in .csv, else by what the first line looks like. Compressed input is
-// recognised by its first bytes. An error names the line.
-func Read(name string, r io.Reader) (Workload, error) { return Workload{}, nil }
-
-// Run plays the workload. It ends early with ctx's error.
-func Run(ctx context.Context, c Config, w Workload) (Metrics, []Row, error) {
-	return Metrics{}, nil, nil
+// WriteSchedule writes rows as CSV: id,submit,start,end,host,promised_start.
+func WriteSchedule(w io.Writer, rows []Row) error {
+	out := csv.NewWriter(w)
+	_ = out.Write([]string{"id", "submit", "start", "end", "host", "promised_start"}) // Error below tells
+	for i := range rows {
+		r := &rows[i]
+		if r.Host == "" {
+			continue // never fits
+		}
+		promised := ""
+		if r.Promise {
+			promised = whole(r.Promised)
+		}
+		_ = out.Write([]string{r.ID, whole(r.Submit), whole(r.Start), whole(r.End), r.Host, promised})
+	}
+	out.Flush()
+	return out.Error()
 }
 
-// WriteSchedule writes rows as CSV: id,submit,start,end,host,promised_start.
-func WriteSchedule(w io.Writer, rows []Row) error { return nil }
+func whole(t queue.Time) string { return strconv.FormatInt(int64(t), 10) }
 
 // One is a single host of n processors, for traces of parallel machines.
 func One(n int64) []queue.Host {

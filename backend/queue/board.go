@@ -1,0 +1,220 @@
+package queue
+
+// board is the cluster as a pass sees it: what is free, what runs, for whom
+// room is kept. The simulator keeps one over many passes, Schedule makes one.
+type board struct {
+	policy Policy
+	now    Time
+	hosts  []host
+	free   tree
+	waits  []waiting // every job that waits
+	queue  []int32   // indexes of those of waits that are ready, in the order of the queue
+	keys   []key     // scratch of sorting
+	failed []Size    // sizes that fit no host any more in this pass
+	kept   int       // reservations made in this pass
+	looked int64     // jobs looked at, over all passes
+	starts []int32   // indexes of waits, in the order in which they start
+	evict  []eviction
+	most   Size // the greatest capacity among hosts, per dimension
+	tagged bool // something that runs or waits has tags
+	nplus1 *nplus1
+	steps  []step // scratch of profiles
+}
+
+// host is one host of a board.
+type host struct {
+	name   string
+	cap    Size
+	free   Size
+	out    bool
+	down   bool // of out
+	runs   []run
+	sorted bool   // runs are by end
+	holds  []hold // room kept here, by start
+	prof   profile
+	tags   []string // of all that runs here, with repetitions
+	shuns  []string // the Apart of all that runs here
+}
+
+// run is what runs on a host.
+type run struct {
+	end   Time // believed
+	size  Size
+	id    int64
+	index int32 // in Input.Running, or of the waiting job when it started in this pass
+	tags  []string
+	apart []string
+}
+
+// hold is room kept on a host for a waiting job.
+type hold struct {
+	at    Time
+	end   Time
+	size  Size
+	extra Size // what is free at its start, beside it and all else that will be there
+	wait  int32
+}
+
+// fate is what a pass found for a waiting job.
+type fate uint8
+
+const (
+	undecided fate = iota
+	starting
+	reserved
+	unready  // held, not begun, depending: it is not in the queue
+	hopeless // fits no host of its own, even an empty one, or they are all out
+	lonely   // tags keep it off every host with room
+	blocked  // it does not fit now, or may not
+	unsafe   // N+1 keeps it off
+	behind   // the order is strict, and somebody waits ahead
+)
+
+// waiting is one waiting job on a board.
+type waiting struct {
+	job   *Job
+	score float64
+	born  Time // from when its age counts: age = now - born
+	fate  fate
+	firm  bool  // its promise is kept by a reservation of its own
+	host  int32 // of starting and reserved
+	at    Time  // of reserved
+	gone  bool  // in a simulation: started earlier, its place is free
+}
+
+// expect is how long the job probably runs.
+func (w *waiting) expect() Time {
+	if w.job.Expect > 0 {
+		return min(w.job.Expect, w.job.Estimate)
+	}
+	return w.job.Estimate
+}
+
+// eviction is one running job to be put aside for a waiting one.
+type eviction struct {
+	running int32
+	wait    int32
+}
+
+// newBoard is a board of empty hosts.
+func newBoard(p Policy, hosts []Host) *board {
+	b := &board{policy: p, hosts: make([]host, len(hosts))}
+	for i, h := range hosts {
+		b.hosts[i] = host{name: h.Name, cap: h.Capacity, free: h.Capacity, out: h.Out, down: h.Why == HostDown, sorted: true}
+		if !h.Out {
+			b.most.grow(&h.Capacity)
+		}
+	}
+	b.index()
+	return b
+}
+
+// index builds the index of free room anew.
+func (b *board) index() {
+	b.free.reset(len(b.hosts))
+	for i := range b.hosts {
+		if h := &b.hosts[i]; !h.out {
+			b.free.max[b.free.base+i] = h.free
+		}
+	}
+	b.free.build()
+}
+
+// load puts everything that runs on its host.
+func (b *board) load(running []Running) {
+	for i := range running {
+		r := &running[i]
+		if r.Host < 0 || r.Host >= len(b.hosts) {
+			continue
+		}
+		end := r.End
+		if r.Leaving {
+			end = b.now + 1
+		}
+		end, _ = Extend(end, b.now)
+		h := &b.hosts[r.Host]
+		h.runs = append(h.runs, run{end: end, size: r.Size, id: r.ID, index: int32(i), tags: r.Tags, apart: r.Apart})
+		h.sorted = false
+		h.free.sub(&r.Size)
+		b.tag(h, r.Tags, r.Apart)
+	}
+	b.index()
+}
+
+// tag notes the tags of something that begins to run on h.
+func (b *board) tag(h *host, tags, apart []string) {
+	if len(tags) == 0 && len(apart) == 0 {
+		return
+	}
+	b.tagged = true
+	h.tags = append(h.tags, tags...)
+	h.shuns = append(h.shuns, apart...)
+}
+
+// occupy makes a waiting job run on host at from now on.
+func (b *board) occupy(wi int32, at int) {
+	w := &b.waits[wi]
+	h := &b.hosts[at]
+	h.insert(run{end: later(b.now, w.job.Estimate), size: w.job.Size, id: w.job.ID, index: wi, tags: w.job.Tags, apart: w.job.Apart})
+	h.free.sub(&w.job.Size)
+	b.free.set(at, h.free)
+	b.tag(h, w.job.Tags, w.job.Apart)
+	if b.nplus1 != nil {
+		b.nplus1.started(at)
+	}
+}
+
+// vacate ends what runs on host at under that id.
+func (b *board) vacate(at int, id int64, end Time) {
+	h := &b.hosts[at]
+	h.sort()
+	for i := h.after(end - 1); i < len(h.runs); i++ {
+		r := h.runs[i]
+		if r.id != id {
+			continue
+		}
+		h.runs = append(h.runs[:i], h.runs[i+1:]...)
+		h.free.add(&r.size)
+		if len(r.tags)+len(r.apart) > 0 {
+			h.retag()
+		}
+		break
+	}
+	if !h.out {
+		b.free.set(at, h.free)
+	}
+}
+
+// retag collects the tags of all that runs on h anew.
+func (h *host) retag() {
+	h.tags, h.shuns = h.tags[:0], h.shuns[:0]
+	for i := range h.runs {
+		h.tags = append(h.tags, h.runs[i].tags...)
+		h.shuns = append(h.shuns, h.runs[i].apart...)
+	}
+}
+
+// insert adds r, keeping runs by end when they are.
+func (h *host) insert(r run) {
+	if !h.sorted {
+		h.runs = append(h.runs, r)
+		return
+	}
+	i := h.after(r.end)
+	h.runs = append(h.runs, run{})
+	copy(h.runs[i+1:], h.runs[i:])
+	h.runs[i] = r
+}
+
+// after is the index of the first of the sorted runs that ends after t.
+func (h *host) after(t Time) int {
+	lo, hi := 0, len(h.runs)
+	for lo < hi {
+		if m := (lo + hi) / 2; h.runs[m].end <= t {
+			lo = m + 1
+		} else {
+			hi = m
+		}
+	}
+	return lo
+}
