@@ -18,6 +18,7 @@ const agentChannel = "org.qemu.guest_agent.0"
 // domainXML is what berth reads of a domain's definition
 // (docs/formatdomain.rst). The rest is skipped.
 type domainXML struct {
+	Type        string      `xml:"type,attr"`
 	Name        string      `xml:"name"`
 	Title       string      `xml:"title"`
 	Description string      `xml:"description"`
@@ -64,10 +65,15 @@ type osXML struct {
 		Type string `xml:"type,attr"`
 		Path string `xml:",chardata"`
 	} `xml:"loader"`
-	NVRAM string `xml:"nvram"`
+	NVRAM  string `xml:"nvram"`
+	Kernel string `xml:"kernel"`
+	Initrd string `xml:"initrd"`
 }
 
 type cpuXML struct {
+	Text  string `xml:",innerxml"`
+	Match string `xml:"match,attr"`
+	Check string `xml:"check,attr"`
 	Mode  string `xml:"mode,attr"`
 	Model string `xml:"model"`
 }
@@ -110,6 +116,7 @@ type sourceXML struct {
 	Name     string `xml:"name,attr"`
 	Pool     string `xml:"pool,attr"`
 	Volume   string `xml:"volume,attr"`
+	Startup  string `xml:"startupPolicy,attr"` // "mandatory", "requisite", "optional"
 	Hosts    []struct {
 		Name string `xml:"name,attr"`
 		Port string `xml:"port,attr"`

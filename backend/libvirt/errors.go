@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -96,6 +97,10 @@ var kinds = map[libvirt.ErrorNumber]error{
 	libvirt.ErrInvalidConn:             backend.ErrUnreachable,
 	libvirt.ErrNoServer:                backend.ErrUnreachable,
 	libvirt.ErrDeviceMissing:           backend.ErrInvalid,
+	libvirt.ErrNoStoragePool:           backend.ErrNoStorage,
+	libvirt.ErrNoStorageVol:            backend.ErrNoStorage,
+	libvirt.ErrNoNetwork:               backend.ErrUnsupported,
+	libvirt.ErrNoMemory:                backend.ErrNoMemory,
 	libvirt.ErrNoDevice:                backend.ErrInvalid,
 	libvirt.ErrCPUIncompatible:         backend.ErrUnsupported,
 	libvirt.ErrInvalidDomainSnapshot:   backend.ErrInvalid,
@@ -113,6 +118,9 @@ var phrases = []struct {
 	{libvirt.ErrOperationTimeout, "state change lock", backend.ErrBusy},
 	{libvirt.ErrArgumentUnsupported, "guest agent is not configured", backend.ErrNoAgent},
 	{libvirt.ErrOperationInvalid, "guest agent", backend.ErrNoAgent},
+	// A host without that cgroup controller; see tune.go.
+	{libvirt.ErrOperationInvalid, "cgroup", backend.ErrUnsupported},
+	{libvirt.ErrOperationInvalid, "bfq scheduler", backend.ErrUnsupported},
 	{0, "Active console session exists", backend.ErrBusy},
 	{0, "already exists", backend.ErrInvalid},
 	{0, "monitor socket", backend.ErrStuck},
@@ -121,6 +129,50 @@ var phrases = []struct {
 	{libvirt.ErrInternalError, "not paused", backend.ErrState},
 	{libvirt.ErrInternalError, "not running", backend.ErrState},
 	{0, "unsupported flags (", backend.ErrUnsupported},
+}
+
+// refusals are the words with which libvirt, or the QEMU whose last words it
+// passes on, says what a start lacked; each was seen with libvirt 9.0 and QEMU
+// 7.2 or stands in their sources. Their codes tell nothing: most are "internal
+// error". They come after phrases.
+var refusals = []struct {
+	phrase string
+	kind   error
+}{
+	// QEMU's own locks of images (block/file-posix.c), then those of virtlockd
+	// (VIR_ERR_RESOURCE_BUSY) and sanlock.
+	{"Is another process using the image", backend.ErrLocked},
+	{`Failed to get "write" lock`, backend.ErrLocked},
+	{`Failed to get shared "write" lock`, backend.ErrLocked},
+	{`Failed to get "consistent read" lock`, backend.ErrLocked},
+	{"Lockspace resource", backend.ErrLocked},
+	{"Failed to acquire lock", backend.ErrLocked},
+	// The first two are the kernel's refusal, the third that of huge pages.
+	{"cannot set up guest memory", backend.ErrNoMemory},
+	{"Cannot allocate memory", backend.ErrNoMemory},
+	{"Insufficient free host memory", backend.ErrNoMemory},
+	{"unable to map backing store for guest RAM", backend.ErrNoMemory},
+	{"annot access storage file", backend.ErrNoStorage},
+	{"annot access backing file", backend.ErrNoStorage},
+	{"Could not open", backend.ErrNoStorage},
+	{"storage pool", backend.ErrNoStorage},
+}
+
+// absent is what a refusal must also say before it means that an image is not
+// there: one that may not be read is.
+var absent = []string{"No such file or directory", "not found", "is not active"}
+
+// refusal is the sentinel that a message amounts to, or nil.
+func refusal(message string) error {
+	for _, r := range refusals {
+		if !strings.Contains(message, r.phrase) {
+			continue
+		}
+		if r.kind != backend.ErrNoStorage || slices.ContainsFunc(absent, func(a string) bool { return strings.Contains(message, a) }) {
+			return r.kind
+		}
+	}
+	return nil
 }
 
 // coded gives a daemon's error its sentinel; other errors pass unchanged.
@@ -140,8 +192,11 @@ func coded(err error) error {
 	for _, p := range phrases {
 		if (p.code == 0 || p.code == code) && strings.Contains(e.Message, p.phrase) {
 			d.kind = p.kind
-			break
+			return d
 		}
+	}
+	if kind := refusal(e.Message); kind != nil {
+		d.kind = kind
 	}
 	return d
 }
@@ -171,6 +226,9 @@ var hints = []struct {
 	{backend.ErrStuck, "look at the QEMU process; force off ends it"},
 	{backend.ErrTimeout, "the QEMU or the daemon may hang: look at the host"},
 	{backend.ErrUnreachable, "check that libvirtd runs there and try again"},
+	{backend.ErrLocked, "another VM, on this host or another, uses the disk: shut that down"},
+	{backend.ErrNoMemory, "free memory on the host, or give the VM less"},
+	{backend.ErrNoStorage, "bring the image back to where the definition says, or start its pool"},
 }
 
 // failed wraps what happened to one operation in an OpError. nil stays nil.

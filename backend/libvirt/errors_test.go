@@ -60,6 +60,19 @@ func TestErrorsGetTheirSentinels(t *testing.T) {
 		{libvirt.ErrXMLInvalidSchema, "XML document failed to validate", backend.ErrInvalid},
 		{libvirt.ErrInternalError, "internal error: domain 'test' not paused", backend.ErrState},
 		{libvirt.ErrAuthFailed, "authentication failed", backend.ErrAuth},
+		{libvirt.ErrInternalError, `internal error: process exited while connecting to monitor: qemu-system-x86_64: -blockdev {}: Failed to get "write" lock; Is another process using the image [/x.qcow2]?`, backend.ErrLocked},
+		{libvirt.ErrInternalError, `internal error: qemu unexpectedly closed the monitor: Failed to get shared "write" lock`, backend.ErrLocked},
+		{libvirt.ErrResourceBusy, "resource busy: Lockspace resource '/x.qcow2' is locked", backend.ErrLocked},
+		{libvirt.ErrResourceBusy, "resource busy: something else", backend.ErrBusy},
+		{libvirt.ErrInternalError, "internal error: process exited while connecting to monitor: cannot set up guest memory 'pc.ram': Cannot allocate memory", backend.ErrNoMemory},
+		{libvirt.ErrNoMemory, "out of memory", backend.ErrNoMemory},
+		{libvirt.ErrSystemError, "Cannot access storage file '/x.qcow2' (as uid:0, gid:0): No such file or directory", backend.ErrNoStorage},
+		{libvirt.ErrSystemError, "Cannot access backing file '/b' of storage file '/x.qcow2' (as uid:0, gid:0): No such file or directory", backend.ErrNoStorage},
+		{libvirt.ErrNoStorageVol, "Storage volume not found: no storage vol with matching name 'x'", backend.ErrNoStorage},
+		{libvirt.ErrNoStoragePool, "Storage pool not found: no storage pool with matching name 'x'", backend.ErrNoStorage},
+		{libvirt.ErrOperationInvalid, "Requested operation is not valid: storage pool 'default' is not active", backend.ErrNoStorage},
+		{libvirt.ErrOperationInvalid, "Requested operation is not valid: cgroup CPU controller is not mounted", backend.ErrUnsupported},
+		{libvirt.ErrOperationInvalid, "Requested operation is not valid: blkio cgroup isn't mounted", backend.ErrUnsupported},
 	} {
 		err := failed("start", "web1", libvirt.Error{Code: uint32(c.code), Message: c.words})
 		if !errors.Is(err, c.want) {
@@ -77,6 +90,16 @@ func TestErrorsGetTheirSentinels(t *testing.T) {
 	}
 	plain := errors.New("plain")
 	if err := failed("x", "a\x1b[31m", plain); !errors.Is(err, plain) || strings.Contains(err.Error(), "\x1b") {
+		t.Error(err)
+	}
+}
+
+// TestUnreadableImagesAreNotAbsent: a person must be told of rights, not of
+// images that are gone.
+func TestUnreadableImagesAreNotAbsent(t *testing.T) {
+	err := failed("start", "web1", libvirt.Error{Code: uint32(libvirt.ErrSystemError),
+		Message: "Cannot access storage file '/x.qcow2' (as uid:64055, gid:64055): Permission denied"})
+	if errors.Is(err, backend.ErrNoStorage) {
 		t.Error(err)
 	}
 }

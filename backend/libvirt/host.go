@@ -39,7 +39,7 @@ type target interface {
 }
 
 // Host is a backend.Host on a libvirt daemon. It also is a backend.Definer,
-// Consoler, Screenshotter and LogTailer.
+// Consoler, Screenshotter, LogTailer, Tuner, Capacitor and Reacher.
 type Host struct {
 	name     string
 	readOnly bool
@@ -78,6 +78,9 @@ var (
 	_ backend.Consoler      = (*Host)(nil)
 	_ backend.Screenshotter = (*Host)(nil)
 	_ backend.LogTailer     = (*Host)(nil)
+	_ backend.Tuner         = (*Host)(nil)
+	_ backend.Capacitor     = (*Host)(nil)
+	_ backend.Reacher       = (*Host)(nil)
 )
 
 // New makes a Host and does no I/O. Its error, for a URI that berth does not

@@ -27,6 +27,7 @@ const (
 type client struct {
 	*libvirt.Libvirt
 	wire *wire
+	boot bootID
 }
 
 // lane is a purpose with connections of its own, dialled when needed. Each

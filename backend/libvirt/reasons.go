@@ -23,6 +23,28 @@ var reasonWords = [...][]string{
 	libvirt.DomainPmsuspended: {""},
 }
 
+// What a domain's reason can be relied on for, as seen with libvirt 9.0 and
+// QEMU 7.2 (TestLabReasons repeats it):
+//
+//   - The end of a guest that this libvirtd saw: "shutdown" when the guest
+//     powered off or its QEMU was sent SIGTERM, "destroyed", "saved", "crashed"
+//     when QEMU was killed or the guest panicked, "failed" when a start was
+//     refused.
+//   - The end of a guest while no libvirtd ran is told by the next one: "shutdown"
+//     when the guest powered off, for libvirt's QEMUs stay until they were asked
+//     (-no-shutdown), "crashed" when QEMU was killed.
+//   - A libvirtd that starts again has forgotten why the domains that were off
+//     already are off, and so has one on a host that was booted: "" for all of
+//     them. So "" after a run means either that it ended before libvirtd's last
+//     start, in whatever way, or that it was lost with the host; only
+//     HostCapacity.Boot tells these apart.
+//   - Running and paused domains keep their reason over a restart: one started
+//     paused is "user", one let run from there "unpaused", not "booted".
+//   - One started paused from its saved state is paused "migrating", for ever:
+//     nothing migrates.
+//   - Numbers (VM.ID) begin again behind the highest that runs when libvirtd
+//     starts, so two runs of a domain may have the same.
+
 // reasonOf is why a domain is in its state, or "" when libvirt does not say.
 func reasonOf(state, reason int32) string {
 	if state < 0 || int(state) >= len(reasonWords) {

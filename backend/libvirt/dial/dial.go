@@ -15,7 +15,9 @@ const patience = 30 * time.Second
 //
 // The connection outlives ctx, which only bounds the dialling. Closing it
 // also ends the ssh connection underneath. Its dynamic type has a method
-// Cause() error that tells why it ended, nil while it lasts.
+// Cause() error that tells why it ended, nil while it lasts, and the methods
+// Boot(ctx) (string, error) and Exists(ctx, path) (bool, error), which look at
+// the machine it leads to; see there.
 //
 // Errors are *backend.OpError; see the package's description.
 func (t *Target) Dial(ctx context.Context, readOnly bool) (net.Conn, error) {
@@ -49,7 +51,9 @@ func (t *Target) dial(ctx context.Context, readOnly bool) (*guard, error) {
 		if err != nil {
 			return nil, err
 		}
-		return newGuard(c, nil), nil
+		g := newGuard(c, nil)
+		g.machine = hereOf(c)
+		return g, nil
 	}
 }
 

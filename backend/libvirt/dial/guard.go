@@ -28,7 +28,8 @@ const (
 // may be called twice, and Cause tells what happened.
 type guard struct {
 	net.Conn
-	release func() // ends what carries the connection (an ssh client, a socket under TLS); may be nil
+	release func()  // ends what carries the connection (an ssh client, a socket under TLS); may be nil
+	machine machine // nil where it cannot be looked at
 
 	// Only Read uses these, and it is not called concurrently.
 	left int // bytes of the current packet still to come

@@ -35,6 +35,7 @@ func (t *Target) dialSSH(ctx context.Context, readOnly bool) (*guard, error) {
 		return nil, err
 	}
 	g := newGuard(conn, func() { _ = client.Close() })
+	g.machine = there{client.Client}
 	go keepalive(client.Client, h.aliveEvery, h.aliveMisses, func(err error) { _ = g.fail(err) })
 	return g, nil
 }
