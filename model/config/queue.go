@@ -147,7 +147,7 @@ func span(field func(*Queue) *time.Duration) Setting {
 		*field(&c.Queue) = d
 		return nil
 	}
-	return Setting{set: set, show: func(s *Settings) string { return durationText(*field(&s.Queue)) }}
+	return Setting{set: set, show: func(s *Settings) string { return DurationText(*field(&s.Queue)) }}
 }
 
 // setQueueHosts reads overrides; those of a stronger file replace a weaker

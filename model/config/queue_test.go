@@ -145,8 +145,8 @@ func TestDurations(t *testing.T) {
 		}
 	}
 	for _, d := range []time.Duration{0, time.Second, 90 * time.Second, time.Hour, 90 * time.Minute, 24 * time.Hour, 36 * time.Hour} {
-		if got, err := ParseDuration(durationText(d)); err != nil || got != d {
-			t.Errorf("%v is written %q and read as %v, %v", d, durationText(d), got, err)
+		if got, err := ParseDuration(DurationText(d)); err != nil || got != d {
+			t.Errorf("%v is written %q and read as %v, %v", d, DurationText(d), got, err)
 		}
 	}
 }

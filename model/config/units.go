@@ -122,9 +122,9 @@ func percentText(v float64) string { return numberText(v) + "%" }
 
 func numberText(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
 
-// durationText is d as ParseDuration reads it, without parts that are nothing:
+// DurationText is d as ParseDuration reads it, without parts that are nothing:
 // "30d", "2m", "1h30m".
-func durationText(d time.Duration) string {
+func DurationText(d time.Duration) string {
 	const day = 24 * time.Hour
 	if d >= day && d%day == 0 {
 		return strconv.FormatInt(int64(d/day), 10) + "d"

@@ -30,10 +30,15 @@ func (j *verbJob) ask(ctx context.Context, rows []*model.Row) error {
 	if len(rows) > 1 {
 		what = fmt.Sprintf("%d VMs: %s", len(rows), what)
 	}
-	fmt.Fprintf(j.Stderr, "%s %s?\n%s [y/N] ", info.Label, what, info.Warn)
-	answer, err := readLine(ctx, j.Stdin)
+	return j.confirm(ctx, fmt.Sprintf("%s %s?\n%s", info.Label, what, info.Warn))
+}
+
+// confirm puts a question. Anything but y or yes is No, which is an error.
+func (a *app) confirm(ctx context.Context, question string) error {
+	fmt.Fprintf(a.Stderr, "%s [y/N] ", question)
+	answer, err := readLine(ctx, a.Stdin)
 	if err != nil {
-		fmt.Fprintln(j.Stderr)
+		fmt.Fprintln(a.Stderr)
 		return fmt.Errorf("no answer, so nothing was done: %w", err)
 	}
 	switch strings.ToLower(strings.TrimSpace(answer)) {

@@ -61,6 +61,11 @@ type Program struct {
 	Supported func() []string
 	// Demo makes a simulated fleet.
 	Demo func(DemoSpec) []backend.Host
+	// Queue opens the queue. Its error says what to do when it cannot be.
+	Queue func(context.Context, QueueOptions) (backend.Queue, error)
+	// Engine runs the engine until it is idle or ctx ends. When another engine
+	// runs, it returns at once, or, never being idle, waits until that has ended.
+	Engine func(context.Context, EngineOptions) error
 	// Console opens the screen and returns when the person leaves it.
 	Console func(context.Context, ConsoleOptions) error
 	// DefaultTheme is the theme when nothing names one.

@@ -1,10 +1,8 @@
 package cli
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -23,12 +21,8 @@ func (a *app) vmCommand() *cobra.Command {
 		Short: "List, show and control VMs without the screen",
 		Args:  withUsage(noSuchCommand),
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-		// The console takes ^C as a key; here it ends what is under way.
-		PersistentPreRun: func(cmd *cobra.Command, _ []string) {
-			ctx, stop := WithSignals(cmd.Context(), os.Interrupt)
-			context.AfterFunc(ctx, stop) // a second one ends the process
-			cmd.SetContext(ctx)
-		},
+
+		PersistentPreRun: endOnInterrupt,
 	}
 	cmd.AddCommand(a.listCommand(), a.showCommand())
 	for _, v := range verbCommands() {

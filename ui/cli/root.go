@@ -1,12 +1,14 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"berth/backend/queue"
 	"berth/model"
 	"berth/model/config"
 )
@@ -53,7 +55,7 @@ func (a *app) rootCommand() *cobra.Command {
 	root.SetHelpCommand(&cobra.Command{Hidden: true, Use: "no-help"})
 	root.SetFlagErrorFunc(flagError)
 	a.addGlobalFlags(root)
-	root.AddCommand(a.vmCommand(), a.infoCommand(), a.completionCommand())
+	root.AddCommand(a.vmCommand(), a.infoCommand(), a.queueCommand(), a.engineCommand(), a.completionCommand())
 	return root
 }
 
@@ -113,14 +115,26 @@ func fillDefaults(c *config.Config, theme string) {
 	if len(c.Columns) == 0 {
 		c.Columns = model.DefaultColumnIDs()
 	}
+	p, own := &c.Queue.Policy, queue.Default().Words()
+	p.Order, p.Backfill, p.Placement = cmp.Or(p.Order, own.Order), cmp.Or(p.Backfill, own.Backfill), cmp.Or(p.Placement, own.Placement)
 }
 
 func (a *app) known(paths config.Paths) config.Known {
-	k := config.Known{Columns: model.ColumnIDs(), Actions: a.Actions, URI: a.checkURI, Frame: a.Frame}
+	k := config.Known{Columns: model.ColumnIDs(), Actions: a.Actions, URI: a.checkURI, Frame: a.Frame,
+		Orders: texts(queue.Orders()), Backfills: texts(queue.Backfills()), Placements: texts(queue.Placements())}
 	if a.Themes != nil {
 		k.Themes = func() []string { return a.Themes(paths.ThemesDir) }
 	}
 	return k
+}
+
+// texts are words of another type as plain strings.
+func texts[T ~string](words []T) []string {
+	out := make([]string, len(words))
+	for i, w := range words {
+		out[i] = string(w)
+	}
+	return out
 }
 
 // checkURI makes a host, which does no I/O, only to hear whether its URI is

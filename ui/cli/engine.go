@@ -1,0 +1,228 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"berth/backend"
+	"berth/model"
+	"berth/model/config"
+)
+
+// EngineOptions say how to run the engine.
+type EngineOptions struct {
+	Config *config.Config
+	// Hosts are those that the flags and the config name. Further ones are
+	// those that jobs were submitted for; Connect makes them.
+	Hosts []backend.Host
+	// Connect makes a host of that name.
+	Connect func(name, uri string) (backend.Host, error)
+	Idle    time.Duration // ends itself after so long without work; 0: never
+	Log     *slog.Logger
+	Env     func(string) string
+}
+
+// engineFlags are those of berth engine.
+type engineFlags struct {
+	idle    spanValue
+	logFile string
+}
+
+func (a *app) engineCommand() *cobra.Command {
+	var f engineFlags
+	cmd := &cobra.Command{
+		Use:   "engine",
+		Short: "Run the engine that starts queued VMs",
+		Long: "Run the engine that starts queued VMs, in the foreground, with its log on stderr.\n" +
+			"There is seldom a need to: the first job brings one up in the background, which\n" +
+			"goes on when you log out and ends when nothing is left to do. Its log is\n" +
+			"engine.log in the state folder (berth info).\n\n" +
+			"There is one engine at a time. A second waits with --idle 0, else it ends at once.\n" +
+			"Ending it touches no guest: the next engine finds every job where it was. berth\n" +
+			"engine unit prints a systemd unit that keeps one running from boot.",
+		Args:             withUsage(noSuchCommand),
+		RunE:             func(cmd *cobra.Command, _ []string) error { return a.runEngine(cmd, &f) },
+		PersistentPreRun: endOnInterrupt,
+	}
+	cmd.Flags().Var(&f.idle, "idle", "end after `TIME` without work; 0: never (default: the config's queue.idle, 10m)")
+	cmd.Flags().StringVar(&f.logFile, "log-file", "", "write the log to `FILE`, which is kept small, instead of stderr")
+	hide(cmd.Flags(), "log-file")
+	completeFlag(cmd, "idle", fixed("0", "10m", "1h"))
+	cmd.ValidArgsFunction = fixed()
+	cmd.AddCommand(a.engineStatusCommand(), a.engineUnitCommand())
+	return cmd
+}
+
+func (a *app) runEngine(cmd *cobra.Command, f *engineFlags) (err error) {
+	if err := a.load(cmd); err != nil {
+		return err
+	}
+	if a.flags.demo {
+		return usagef("Try: berth queue --demo", "the demo has its engine within; there is none to run beside it")
+	}
+	if err := a.mayChange(); err != nil {
+		return err
+	}
+	idle := a.config.Queue.Idle
+	if cmd.Flags().Changed("idle") {
+		idle = time.Duration(f.idle)
+	}
+	sink, journal, closeLog, err := a.engineSink(f.logFile)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeLog()) }()
+	hosts, err := a.configuredHosts()
+	if err != nil {
+		return err
+	}
+	defer func() { err = closeAll(err, hosts) }()
+	err = a.Engine(cmd.Context(), EngineOptions{
+		Config: a.config, Hosts: hosts.hosts, Connect: a.connectNamed, Idle: idle,
+		Log: slog.New(newLogHandler(sink, journal)), Env: a.Env,
+	})
+	if interruption(cmd.Context()) != nil && (err == nil || errors.Is(err, context.Canceled)) {
+		return nil // it was told to end, and has
+	}
+	return err
+}
+
+// engineSink is where the engine's log goes, and whether systemd's journal
+// reads it, which notes the time itself.
+func (a *app) engineSink(file string) (sink io.Writer, journal bool, done func() error, err error) {
+	if file == "" {
+		return a.Stderr, a.Env("JOURNAL_STREAM") != "", func() error { return nil }, nil
+	}
+	log, err := openLog(file, maxEngineLog)
+	if err != nil {
+		return nil, false, nil, err
+	}
+	return log, false, log.Close, nil
+}
+
+// configuredHosts are those that flags, config or environment name; when none
+// does, there are none: the engine then serves those that jobs came with.
+func (a *app) configuredHosts() (*fleet, error) {
+	f := &fleet{}
+	taken := labels{}
+	for _, c := range a.chosen() {
+		h, err := a.connect(c, taken)
+		if err != nil {
+			return nil, errors.Join(err, f.close())
+		}
+		f.hosts = append(f.hosts, h)
+	}
+	return f, nil
+}
+
+// connectNamed makes a host under a name that was given to it before. One that
+// the config guards is guarded.
+func (a *app) connectNamed(name, uri string) (backend.Host, error) {
+	return a.Connect(HostSpec{Name: name, URI: uri, ReadOnly: a.readOnly(a.entry(uri))})
+}
+
+// engineLog is where the engine in the background writes.
+func engineLog(p config.Paths) string { return filepath.Join(p.StateDir, "engine.log") }
+
+func (a *app) engineStatusCommand() *cobra.Command {
+	output := "text"
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Tell whether the engine runs; the exit code does too",
+		Long: "Tell whether the engine runs. The exit code is 0 when it does, else 1.\n\n" +
+			"JSON is one object: running pid machine since beat_at trouble.",
+		Args: withUsage(noArguments("")),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := checkFormat(output, "text", "json"); err != nil {
+				return err
+			}
+			return a.withQueue(cmd, func(q backend.Queue) error {
+				st, err := q.State(cmd.Context())
+				if err != nil {
+					return err
+				}
+				return a.printEngine(output, st.Engine, st.At)
+			})
+		},
+	}
+	cmd.Flags().StringVarP(&output, "output", "o", "text", "`FORMAT`: text or json")
+	completeFlag(cmd, "output", fixed("text", "json"))
+	cmd.ValidArgsFunction = fixed()
+	return cmd
+}
+
+func (a *app) printEngine(format string, e backend.EngineState, now time.Time) error {
+	var err error
+	if format == "json" {
+		err = encodeJSON(a.Stdout, newEngineRecord(e))
+	} else {
+		_, err = fmt.Fprintln(a.Stdout, engineText(e, now))
+	}
+	if err == nil && !e.Running {
+		return errReported
+	}
+	return err
+}
+
+func engineText(e backend.EngineState, now time.Time) string {
+	text := "not running"
+	if e.Running {
+		text = fmt.Sprintf("running: process %d on %s, for %s", e.PID, e.Host, model.Duration(now.Sub(e.Since)))
+	}
+	if e.Trouble != "" {
+		text += "; " + e.Trouble
+	}
+	return backend.Clean(text)
+}
+
+func (a *app) engineUnitCommand() *cobra.Command {
+	user := false
+	cmd := &cobra.Command{
+		Use:   "unit",
+		Short: "Print a systemd unit that keeps the engine running",
+		Long: "Print a systemd unit that keeps the engine running from boot.\n\n" +
+			"  as root   berth engine unit > /etc/systemd/system/berth-engine.service\n" +
+			"            systemctl enable --now berth-engine\n" +
+			"  a user's  berth engine unit --user > ~/.config/systemd/user/berth-engine.service\n" +
+			"            systemctl --user enable --now berth-engine; loginctl enable-linger",
+		Args: withUsage(noArguments("")),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			exe, err := os.Executable()
+			if err != nil {
+				return fmt.Errorf("where this program is: %w", err)
+			}
+			_, err = io.WriteString(a.Stdout, EngineUnit(exe, a.Env("XDG_STATE_HOME"), user))
+			return err
+		},
+	}
+	cmd.Flags().BoolVar(&user, "user", false, "for systemctl --user")
+	cmd.ValidArgsFunction = fixed()
+	return cmd
+}
+
+// EngineUnit is the text of a systemd unit for the program at path. stateHome
+// is $XDG_STATE_HOME when that is set, since systemd would not know of it.
+func EngineUnit(path, stateHome string, user bool) string {
+	after, target := "\nAfter=libvirtd.service virtqemud.service network-online.target\nWants=network-online.target", "multi-user.target"
+	if user {
+		after, target = "", "default.target"
+	}
+	environment := ""
+	if filepath.IsAbs(stateHome) {
+		environment = "Environment=" + unitQuote("XDG_STATE_HOME="+stateHome) + "\n"
+	}
+	return "[Unit]\nDescription=berth: starts queued VMs" + after + "\n\n" +
+		"[Service]\n" + environment +
+		"ExecStart=" + unitQuote(path) + " engine --idle 0\n" +
+		// A guest is never a child of the engine, so nothing but it is killed.
+		"Restart=always\nRestartSec=5\nNoNewPrivileges=yes\n\n" +
+		"[Install]\nWantedBy=" + target + "\n"
+}
