@@ -81,11 +81,7 @@ func list[T, E any](name string, field func(*T) *[]E) column[T] {
 			if v == "" {
 				return nil
 			}
-			var err error
-			if e := as(v, name, func(s string) { err = json.Unmarshal([]byte(s), field(into)) }); e != nil {
-				return e
-			}
-			return err
+			return parse(v, name, func(s string) error { return json.Unmarshal([]byte(s), field(into)) })
 		},
 	}
 }
@@ -93,11 +89,11 @@ func list[T, E any](name string, field func(*T) *[]E) column[T] {
 func uuid[T any](name string, field func(*T) *backend.UUID) column[T] {
 	return column[T]{
 		name, func(t *T) (any, error) { return field(t).String(), nil },
-		func(v any, into *T) (err error) {
-			if e := as(v, name, func(s string) { *field(into), err = backend.ParseUUID(s) }); e != nil {
-				return e
-			}
-			return err
+		func(v any, into *T) error {
+			return parse(v, name, func(s string) (err error) {
+				*field(into), err = backend.ParseUUID(s)
+				return err
+			})
 		},
 	}
 }
@@ -119,6 +115,17 @@ func as[V any](v any, name string, set func(V)) error {
 		set(v)
 	default:
 		return fmt.Errorf("%w: column %s holds %T", ErrCorrupt, name, v)
+	}
+	return nil
+}
+
+// parse hands v to set, which understands what is kept as text.
+func parse(v any, name string, set func(string) error) (err error) {
+	if e := as(v, name, func(s string) { err = set(s) }); e != nil {
+		return e
+	}
+	if err != nil {
+		return fmt.Errorf("%w: column %s: %w", ErrCorrupt, name, err)
 	}
 	return nil
 }

@@ -39,6 +39,9 @@ func (s *Store) explain(ctx context.Context, op string, err error) error {
 	if errors.As(err, &told) || errors.Is(err, ErrLeaseLost) {
 		return err
 	}
+	if errors.Is(err, ErrCorrupt) {
+		return s.damaged(op, err)
+	}
 	var sq *sqlite.Error
 	if !errors.As(err, &sq) {
 		return s.explainOther(ctx, op, err)
@@ -46,7 +49,7 @@ func (s *Store) explain(ctx context.Context, op string, err error) error {
 	if ctx.Err() != nil && (primary(sq) == sqlite3.SQLITE_INTERRUPT || primary(sq) == sqlite3.SQLITE_BUSY) {
 		return context.Cause(ctx)
 	}
-	what, hint := s.diagnose(sq)
+	hint, what := s.diagnose(sq)
 	return &backend.OpError{Op: op, Target: s.name, Err: what, Hint: hint}
 }
 
@@ -69,20 +72,25 @@ func (s *Store) explainOther(ctx context.Context, op string, err error) error {
 func primary(err *sqlite.Error) int { return err.Code() & 0xff }
 
 // diagnose puts SQLite's result code into words.
-func (s *Store) diagnose(err *sqlite.Error) (what error, hint string) {
+func (s *Store) diagnose(err *sqlite.Error) (hint string, what error) {
 	switch primary(err) {
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
-		return fmt.Errorf("%w: another berth has been writing for %v", backend.ErrBusy, busyTimeout), "try again; fuser " + s.name + " tells who it is"
+		return "try again; fuser " + s.name + " tells who it is", fmt.Errorf("%w: another berth has been writing for %v", backend.ErrBusy, s.busy)
 	case sqlite3.SQLITE_FULL:
-		return ErrFull, "nothing was changed; free some space in " + s.folder() + " and try again"
+		return "nothing was changed; free some space in " + s.folder() + " and try again", ErrFull
 	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
-		return fmt.Errorf("%w: %w", ErrCorrupt, err), s.hintRepair()
+		return s.hintRepair(), fmt.Errorf("%w: %w", ErrCorrupt, err)
 	case sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_AUTH:
-		return fmt.Errorf("%w: %w", fs.ErrPermission, err), s.hintAccess()
+		return s.hintAccess(), fmt.Errorf("%w: %w", fs.ErrPermission, err)
 	case sqlite3.SQLITE_IOERR:
-		return err, "nothing was changed; see whether " + s.folder() + " has space and its disk works (dmesg)"
+		return "nothing was changed; see whether " + s.folder() + " has space and its disk works (dmesg)", err
 	}
-	return err, ""
+	return "", err
+}
+
+// damaged is an error of a file whose content cannot be trusted.
+func (s *Store) damaged(op string, what error) error {
+	return &backend.OpError{Op: op, Target: s.name, Err: what, Hint: s.hintRepair()}
 }
 
 func (s *Store) hintAccess() string {

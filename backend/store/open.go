@@ -17,8 +17,14 @@ import (
 	"berth/backend"
 )
 
-// busyTimeout is how long one process waits while another writes.
-const busyTimeout = 5 * time.Second
+// timing is how patient a store is.
+type timing struct {
+	busy time.Duration // how long a writer waits for another one
+	poll time.Duration // how often Wait looks for what other processes have done
+}
+
+// One look of Wait reads one row of a page that is in memory: 10 µs.
+var usual = timing{busy: 5 * time.Second, poll: 150 * time.Millisecond}
 
 // readers is how many reads of one process may go on at once.
 const readers = 4
@@ -26,6 +32,7 @@ const readers = 4
 // Store is an open state file. All methods may be called from several
 // goroutines; Close makes the later ones fail with backend.ErrClosed.
 type Store struct {
+	timing
 	name  string // of the file, for messages
 	write *sql.DB
 	read  *sql.DB // the same as write for a store in memory
@@ -42,21 +49,23 @@ var errClosed = errors.New("sql: database is closed")
 // its owner may look into either. A file of an older berth is brought up to
 // date. The error wraps ErrNewer, ErrForeign, ErrCorrupt, ErrFull,
 // backend.ErrBusy or fs.ErrPermission where one of those is the cause.
-func Open(ctx context.Context, path string) (*Store, error) {
+func Open(ctx context.Context, path string) (*Store, error) { return open(ctx, path, usual) }
+
+func open(ctx context.Context, path string, patience timing) (*Store, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return nil, &backend.OpError{Op: "open the queue", Target: path, Err: err}
 	}
-	s := &Store{name: path, changed: make(chan struct{})}
+	s := &Store{timing: patience, name: path, changed: make(chan struct{})}
 	if err := makePrivate(path); err != nil {
 		return nil, &backend.OpError{Op: "open the queue", Target: path, Err: err, Hint: s.hintAccess()}
 	}
 	fdatasync()
-	s.write, err = connect(path, "_txlock=immediate", 1)
+	s.write, err = s.connect(path, "_txlock=immediate", 1)
 	if err != nil {
 		return nil, &backend.OpError{Op: "open the queue", Target: path, Err: err}
 	}
-	s.read, err = connect(path, "_pragma=query_only(1)", readers)
+	s.read, err = s.connect(path, "_pragma=query_only(1)", readers)
 	if err != nil {
 		return nil, &backend.OpError{Op: "open the queue", Target: path, Err: err}
 	}
@@ -73,15 +82,15 @@ func OpenMemory(ctx context.Context) (*Store, error) {
 	// it, and drops it with the last of them; one is kept, because
 	// database/sql may close the other when a context ends.
 	name := fmt.Sprintf("/berth-%d", memories.Add(1))
-	s := &Store{name: "in memory", changed: make(chan struct{})}
+	s := &Store{timing: usual, name: "in memory", changed: make(chan struct{})}
 	var err error
-	if s.keep, err = connect(name, "vfs=memdb", 1); err != nil {
+	if s.keep, err = s.connect(name, "vfs=memdb", 1); err != nil {
 		return nil, err
 	}
 	if err := s.keep.PingContext(ctx); err != nil {
 		return nil, errors.Join(s.explain(ctx, "open the queue", err), s.keep.Close())
 	}
-	if s.write, err = connect(name, "vfs=memdb&_txlock=immediate", 1); err != nil {
+	if s.write, err = s.connect(name, "vfs=memdb&_txlock=immediate", 1); err != nil {
 		return nil, err
 	}
 	s.read = s.write
@@ -89,10 +98,10 @@ func OpenMemory(ctx context.Context) (*Store, error) {
 }
 
 // connect prepares a pool of connections to one file; none is made yet.
-func connect(path, more string, most int) (*sql.DB, error) {
+func (s *Store) connect(path, more string, most int) (*sql.DB, error) {
 	dsn := url.URL{Scheme: "file", OmitHost: true, Path: path}
 	dsn.RawQuery = fmt.Sprintf("_error_rc=1&_pragma=busy_timeout(%d)&_pragma=foreign_keys(1)&_pragma=synchronous(full)"+
-		"&_pragma=trusted_schema(0)&_pragma=journal_size_limit(4194304)&%s", busyTimeout.Milliseconds(), more)
+		"&_pragma=trusted_schema(0)&_pragma=journal_size_limit(4194304)&%s", s.busy.Milliseconds(), more)
 	connector, err := sqlite.NewConnector(dsn.String())
 	if err != nil {
 		return nil, err

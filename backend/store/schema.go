@@ -220,7 +220,7 @@ func (s *Store) checkVersion(version, known int) error {
 // does the same SQLite refuses without waiting.
 func (s *Store) writeAhead(ctx context.Context) error {
 	var mode string
-	for until := time.Now().Add(busyTimeout); ; {
+	for until := time.Now().Add(s.busy); ; {
 		err := s.write.QueryRowContext(ctx, "PRAGMA journal_mode = wal").Scan(&mode)
 		var sq *sqlite.Error
 		if busy := errors.As(err, &sq) && primary(sq) == sqlite3.SQLITE_BUSY; !busy || time.Now().After(until) {

@@ -14,8 +14,8 @@ import (
 	"berth/backend"
 )
 
-// open opens a store in a file, or in memory, that the test's end closes.
-func open(t testing.TB, path string) *Store {
+// opened is a store in a file, or in memory, that the test's end closes.
+func opened(t testing.TB, path string) *Store {
 	t.Helper()
 	var s *Store
 	var err error
@@ -37,8 +37,8 @@ func open(t testing.TB, path string) *Store {
 
 // both runs a test on a file and in memory.
 func both(t *testing.T, f func(t *testing.T, s *Store)) {
-	t.Run("file", func(t *testing.T) { f(t, open(t, filepath.Join(t.TempDir(), "berth.db"))) })
-	t.Run("memory", func(t *testing.T) { f(t, open(t, "")) })
+	t.Run("file", func(t *testing.T) { f(t, opened(t, filepath.Join(t.TempDir(), "berth.db"))) })
+	t.Run("memory", func(t *testing.T) { f(t, opened(t, "")) })
 }
 
 func update(t testing.TB, s *Store, f func(*Tx) error) {
@@ -180,7 +180,7 @@ func TestEveryFieldOfAHostIsKept(t *testing.T) {
 
 func TestFilesAreForTheirOwnerOnly(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "new", "state")
-	s := open(t, filepath.Join(dir, "berth.db"))
+	s := opened(t, filepath.Join(dir, "berth.db"))
 	add(t, s, backend.Job{VM: vm(1)})
 	for name, want := range map[string]os.FileMode{"": 0o700 | os.ModeDir, "berth.db": 0o600, "berth.db-wal": 0o600, "berth.db-shm": 0o600} {
 		st, err := os.Stat(filepath.Join(dir, name))
@@ -191,7 +191,7 @@ func TestFilesAreForTheirOwnerOnly(t *testing.T) {
 }
 
 func TestFilter(t *testing.T) {
-	s := open(t, "")
+	s := opened(t, "")
 	at := time.Unix(1000, 0)
 	jobs := []backend.Job{
 		{VM: vm(1), State: backend.JobQueued, Owner: "ann"},
@@ -237,7 +237,7 @@ func TestFilter(t *testing.T) {
 
 // The column over, which the indexes stand on, agrees with the vocabulary.
 func TestOverIsEnded(t *testing.T) {
-	s := open(t, "")
+	s := opened(t, "")
 	for i, state := range backend.JobStates() {
 		id := add(t, s, backend.Job{VM: vm(i), State: state})
 		view(t, s, func(tx *Tx) error {
@@ -251,7 +251,7 @@ func TestOverIsEnded(t *testing.T) {
 }
 
 func TestNoJobOfThatNumber(t *testing.T) {
-	s := open(t, "")
+	s := opened(t, "")
 	err := s.View(t.Context(), func(tx *Tx) error { _, err := tx.Job(7); return err })
 	if !errors.Is(err, backend.ErrNoJob) || backend.Hint(err) == "" {
 		t.Error(err)
@@ -263,7 +263,7 @@ func TestNoJobOfThatNumber(t *testing.T) {
 }
 
 func TestAVMIsQueuedOnce(t *testing.T) {
-	s := open(t, "")
+	s := opened(t, "")
 	first := add(t, s, backend.Job{VM: vm(1), Name: "web1", State: backend.JobQueued})
 	err := s.Update(t.Context(), func(tx *Tx) error {
 		_, err := tx.AddJob(backend.Job{VM: vm(1), Name: "web1", State: backend.JobHeld})

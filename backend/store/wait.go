@@ -5,10 +5,6 @@ import (
 	"time"
 )
 
-// pollEvery is how often Wait looks for what other processes have done. One
-// look reads one row of one page that is in memory: some ten microseconds.
-const pollEvery = 150 * time.Millisecond
-
 // Revision rises with every change that anybody commits, in all processes
 // alike; the engine's beats and the times of host figures aside.
 func (s *Store) Revision(ctx context.Context) (int64, error) {
@@ -25,9 +21,9 @@ func (s *Store) Revision(ctx context.Context) (int64, error) {
 
 // Wait returns when the revision is another than the one given, or with ctx's
 // error when that ends. What this process changes wakes it at once; others are
-// noticed within pollEvery.
+// noticed when it looks, some times a second.
 func (s *Store) Wait(ctx context.Context, revision int64) error {
-	tick := time.NewTicker(pollEvery)
+	tick := time.NewTicker(s.poll)
 	defer tick.Stop()
 	for {
 		changed := s.changes()
