@@ -1,29 +1,41 @@
 package queue
 
+import "math"
+
 // board is the cluster as a pass sees it: what is free, what runs, for whom
 // room is kept. The simulator keeps one over many passes, Schedule makes one.
 type board struct {
-	policy Policy
-	now    Time
-	hosts  []host
-	free   tree
-	waits  []waiting // every job that waits
-	queue  []int32   // indexes of those of waits that are ready, in the order of the queue
-	keys   []key     // scratch of sorting
-	failed []Size    // sizes that fit no host any more in this pass
-	kept   int       // reservations made in this pass
-	looked int64     // jobs looked at, over all passes
-	starts []int32   // indexes of waits, in the order in which they start
-	evict  []eviction
-	most   Size // the greatest capacity among hosts, per dimension
-	tagged bool // something that runs or waits has tags
-	nplus1 *nplus1
-	steps  []step // scratch of profiles
+	policy  Policy
+	now     Time
+	hosts   []host
+	free    tree
+	waits   []waiting // every job that waits
+	queue   []int32   // indexes of those of waits that are ready, in the order of the queue
+	keys    []key     // scratch of sorting
+	before  tree      // free as it was before the pass
+	roomy   tree      // what the hosts have altogether
+	failed  sizes     // those that fit no host any more in this pass
+	never   sizes     // those that no believed end makes room for
+	futile  int       // reservations sought in vain in this pass
+	kept    int       // reservations made in this pass
+	looked  int64     // jobs looked at, over all passes
+	starts  []int32   // indexes of waits, in the order in which they start
+	evict   []eviction
+	most    Size // the greatest capacity among hosts, per dimension
+	tagged  bool // something that runs or waits has tags
+	guard   guard
+	order   []int32    // scratch of SJBF
+	running []Running  // what was loaded
+	weakest int        // the lowest priority of what may be put aside
+	sought  int        // jobs for which victims were sought in this pass
+	steps   []step     // scratch of profiles
+	sorted  [3][]int64 // what is free on the hosts, by dimension, for reasons
 }
 
 // host is one host of a board.
 type host struct {
 	name   string
+	took   int32 // the first job that started here in this pass; -1: none
 	cap    Size
 	free   Size
 	out    bool
@@ -38,12 +50,14 @@ type host struct {
 
 // run is what runs on a host.
 type run struct {
-	end   Time // believed
-	size  Size
-	id    int64
-	index int32 // in Input.Running, or of the waiting job when it started in this pass
-	tags  []string
-	apart []string
+	end     Time // believed
+	size    Size
+	id      int64
+	index   int32 // in Input.Running, or of the waiting job when it started in this pass
+	fresh   bool  // it started in this pass, or in the simulation
+	leaving bool
+	tags    []string
+	apart   []string
 }
 
 // hold is room kept on a host for a waiting job.
@@ -72,14 +86,15 @@ const (
 
 // waiting is one waiting job on a board.
 type waiting struct {
-	job   *Job
-	score float64
-	born  Time // from when its age counts: age = now - born
-	fate  fate
-	firm  bool  // its promise is kept by a reservation of its own
-	host  int32 // of starting and reserved
-	at    Time  // of reserved
-	gone  bool  // in a simulation: started earlier, its place is free
+	job    *Job
+	score  float64
+	born   Time // from when its age counts: age = now - born
+	fate   fate
+	firm   bool  // its promise is kept by a reservation of its own
+	host   int32 // of starting and reserved
+	at     Time  // of reserved
+	urgent bool  // others are put aside for it
+	gone   bool  // in a simulation: started earlier, its place is free
 }
 
 // expect is how long the job probably runs.
@@ -106,6 +121,13 @@ func newBoard(p Policy, hosts []Host) *board {
 		}
 	}
 	b.index()
+	b.roomy.reset(len(hosts))
+	for i, h := range hosts {
+		if !h.Out {
+			b.roomy.max[b.roomy.base+i] = h.Capacity
+		}
+	}
+	b.roomy.build()
 	return b
 }
 
@@ -122,10 +144,14 @@ func (b *board) index() {
 
 // load puts everything that runs on its host.
 func (b *board) load(running []Running) {
+	b.running, b.weakest = running, math.MaxInt32
 	for i := range running {
 		r := &running[i]
 		if r.Host < 0 || r.Host >= len(b.hosts) {
 			continue
+		}
+		if r.Preemptible && !r.Leaving && r.Preempted < maxPreempted {
+			b.weakest = min(b.weakest, r.Priority)
 		}
 		end := r.End
 		if r.Leaving {
@@ -155,13 +181,11 @@ func (b *board) tag(h *host, tags, apart []string) {
 func (b *board) occupy(wi int32, at int) {
 	w := &b.waits[wi]
 	h := &b.hosts[at]
-	h.insert(run{end: later(b.now, w.job.Estimate), size: w.job.Size, id: w.job.ID, index: wi, tags: w.job.Tags, apart: w.job.Apart})
+	h.insert(run{end: later(b.now, w.job.Estimate), size: w.job.Size, id: w.job.ID, index: wi, fresh: true, tags: w.job.Tags, apart: w.job.Apart})
 	h.free.sub(&w.job.Size)
 	b.free.set(at, h.free)
 	b.tag(h, w.job.Tags, w.job.Apart)
-	if b.nplus1 != nil {
-		b.nplus1.started(at)
-	}
+	b.guard.started(at)
 }
 
 // vacate ends what runs on host at under that id.

@@ -37,7 +37,7 @@ func (m *Machine) Waiting() int { return len(m.b.waits) }
 func (m *Machine) Looked() int64 { return m.b.looked }
 
 // Pass decides what starts at now and tells start of each, in order, and
-// promise of each job whose start is promised for the first time.
+// promise, unless it is nil, of each job whose start is promised anew.
 func (m *Machine) Pass(now Time, start func(j *Job, host int), promise func(j *Job)) {
 	b := m.b
 	b.now = now
@@ -55,7 +55,7 @@ func (m *Machine) Pass(now Time, start func(j *Job, host int), promise func(j *J
 		}
 		first := !w.job.Promise.Made
 		w.job.Promise = b.promise(w)
-		if first && w.job.Promise.Made {
+		if first && w.job.Promise.Made && promise != nil {
 			promise(w.job)
 		}
 		kept = append(kept, *w)
@@ -69,5 +69,9 @@ func (b *board) promise(w *waiting) Promise {
 	if w.fate != reserved || !b.policy.Firm || b.policy.NPlus1 || len(w.job.Near) > 0 {
 		return Promise{}
 	}
-	return Promise{Made: true, At: w.at, Host: int(w.host)}
+	at := w.at
+	if w.urgent {
+		at = b.now + leaveTime
+	}
+	return Promise{Made: true, At: at, Host: int(w.host)}
 }

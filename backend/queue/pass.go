@@ -9,30 +9,94 @@ import (
 func (b *board) pass() {
 	b.clear()
 	b.line()
+	scan := b.scan(b.attempt)
 	if b.policy.Backfill == Conservative {
-		b.conserve()
-		return
+		b.survey()
+		scan = b.scan(b.conserve)
 	}
-	b.promised()
-	for i, wi := range b.queue {
-		if b.attempt(wi) {
-			continue
-		}
-		if b.waits[wi].fate == hopeless || b.waits[wi].fate == lonely {
-			continue
-		}
-		b.backfill(b.queue[i+1:])
-		break
-	}
+	scan(b.queue)
 	b.again()
 }
 
 // clear forgets what the last pass found.
 func (b *board) clear() {
-	b.failed, b.starts, b.evict, b.kept = b.failed[:0], b.starts[:0], b.evict[:0], 0
+	b.failed, b.never, b.starts, b.evict, b.kept, b.futile, b.sought = b.failed[:0], b.never[:0], b.starts[:0], b.evict[:0], 0, 0, 0
+	b.before.max = append(b.before.max[:0], b.free.max...)
+	b.before.n, b.before.base = b.free.n, b.free.base
 	for i := range b.hosts {
-		b.hosts[i].holds = b.hosts[i].holds[:0]
-		b.hosts[i].prof = nil
+		h := &b.hosts[i]
+		h.holds, h.prof, h.took = h.holds[:0], h.prof[:0], -1
+	}
+	b.guard = newNPlus1(b)
+}
+
+// scan is the walk along the queue: those at the front by a person's wish, then
+// those with a promise, then the rest, of whom the first that is blocked is
+// the head.
+func (b *board) scan(try func(wi int32) bool) func([]int32) {
+	return func(line []int32) {
+		n := 0
+		for n < len(line) && b.waits[line[n]].job.Front > 0 {
+			n++
+		}
+		m := n
+		for m < len(line) && b.waits[line[m]].firm {
+			m++
+		}
+		held := b.walk(line[:n], try)
+		b.promised(line[n:m])
+		held = b.walk(line[n:m], try) || held
+		rest := line[m:]
+		for i := 0; i < len(rest) && !held; i++ {
+			held = b.holdsUp(rest[i], try(rest[i]))
+			if held {
+				rest = rest[i+1:]
+			}
+		}
+		if held {
+			b.backfill(rest, try)
+		}
+	}
+}
+
+// walk tries each of line in turn and reports whether one of them is the head
+// that others must not delay. In a strict order nobody passes it.
+func (b *board) walk(line []int32, try func(wi int32) bool) bool {
+	held := false
+	for _, wi := range line {
+		if held && b.policy.Backfill == NoBackfill {
+			b.waits[wi].fate = behind
+			continue
+		}
+		held = b.holdsUp(wi, try(wi)) || held
+	}
+	return held
+}
+
+// holdsUp reports whether a job that was tried is the head of the queue from
+// now on: it could not start, but will one day.
+func (b *board) holdsUp(wi int32, started bool) bool {
+	f := b.waits[wi].fate
+	return !started && f != hopeless && f != lonely
+}
+
+// backfill lets those behind a blocked head overtake it as the policy allows.
+func (b *board) backfill(rest []int32, try func(wi int32) bool) {
+	if b.policy.Backfill == NoBackfill || b.guard.closed {
+		for _, wi := range rest {
+			b.waits[wi].fate = behind
+		}
+		return
+	}
+	if b.policy.Backfill == SJBF {
+		b.order = append(b.order[:0], rest...)
+		rest = b.order
+		slices.SortStableFunc(rest, func(x, y int32) int {
+			return cmp.Compare(b.waits[x].job.Estimate, b.waits[y].job.Estimate)
+		})
+	}
+	for _, wi := range rest {
+		try(wi)
 	}
 }
 
@@ -40,44 +104,86 @@ func (b *board) clear() {
 // it if it is its turn.
 func (b *board) attempt(wi int32) bool {
 	w := &b.waits[wi]
+	if b.outcast(wi) {
+		return false
+	}
 	b.unhold(wi)
 	if h := b.place(wi); h >= 0 {
 		b.begin(wi, h)
 		return true
 	}
-	if b.kept == 0 || w.firm {
-		if b.reserve(wi) {
-			return false
-		}
-	}
 	w.fate = blocked
+	if b.guard.bars(wi) || b.preempt(wi) {
+		return false
+	}
+	if b.kept == 0 || w.firm || w.job.Front > 0 {
+		b.reserve(wi)
+	}
 	return false
 }
 
-// backfill lets those behind a blocked head overtake it as the policy allows.
-func (b *board) backfill(rest []int32) {
-	switch b.policy.Backfill {
-	case NoBackfill:
-		for _, wi := range rest {
-			b.waits[wi].fate = behind
-		}
-		return
-	case SJBF:
-		rest = slices.Clone(rest)
-		slices.SortStableFunc(rest, func(x, y int32) int {
-			return cmp.Compare(b.waits[x].job.Estimate, b.waits[y].job.Estimate)
-		})
+// outcast notes and reports that no host can ever take a job as things stand:
+// it is too big, its hosts are out, or its tags find no company.
+func (b *board) outcast(wi int32) bool {
+	w := &b.waits[wi]
+	j := w.job
+	if b.roomy.nextOf(j, 0) < 0 {
+		w.fate = hopeless
+		return true
 	}
-	for _, wi := range rest {
-		b.attempt(wi)
+	if len(j.Near)+len(j.Apart) == 0 && (len(j.Tags) == 0 || !b.tagged) {
+		return false
+	}
+	for i := b.roomy.nextOf(j, 0); i >= 0; i = b.roomy.nextOf(j, i+1) {
+		h := &b.hosts[i]
+		if h.near(j) && b.apartFrom(j, h, b.now) < Never {
+			return false
+		}
+	}
+	w.fate = lonely
+	return true
+}
+
+// promised keeps the room that earlier passes promised, before anything starts.
+// A single promise needs no care: it is the first to be looked at.
+func (b *board) promised(line []int32) {
+	if len(line) < 2 {
+		return
+	}
+	line = slices.Clone(line)
+	slices.SortStableFunc(line, func(x, y int32) int {
+		return cmp.Compare(b.waits[x].job.Promise.At, b.waits[y].job.Promise.At)
+	})
+	for _, wi := range line {
+		j := b.waits[wi].job
+		p := j.Promise
+		at := max(p.At, b.now)
+		if p.Host < 0 || p.Host >= len(b.hosts) || !b.hosts[p.Host].couldTake(j, p.Host) {
+			continue
+		}
+		if b.earliestOn(wi, p.Host, at, Never) == at {
+			b.hold(wi, p.Host, at)
+		}
 	}
 }
 
-// promised keeps the room that was promised in earlier passes.
-func (b *board) promised() {}
-
-// again tries once more those for whom company has started meanwhile.
-func (b *board) again() {}
-
-// conserve is the pass in which every job holds a reservation.
-func (b *board) conserve() {}
+// again tries once more those who found no company: some may have started since.
+func (b *board) again() {
+	if !b.tagged {
+		return
+	}
+	for found := true; found; {
+		found = false
+		for _, wi := range b.queue {
+			if w := &b.waits[wi]; w.fate != lonely || len(w.job.Near) == 0 || b.outcast(wi) {
+				continue
+			}
+			if h := b.place(wi); h >= 0 {
+				b.begin(wi, h)
+				found = true
+				continue
+			}
+			b.waits[wi].fate = blocked
+		}
+	}
+}

@@ -7,7 +7,7 @@ func (b *board) place(wi int32) int {
 	w := &b.waits[wi]
 	b.looked++
 	plain := w.job.free()
-	if plain && b.known(&w.job.Size) {
+	if plain && b.failed.cover(&w.job.Size) {
 		return -1
 	}
 	best, rank, any := -1, 0.0, false
@@ -24,7 +24,7 @@ func (b *board) place(wi int32) int {
 		}
 	}
 	if plain && !any {
-		b.learn(&w.job.Size)
+		b.failed.learn(&w.job.Size)
 	}
 	return best
 }
@@ -46,7 +46,10 @@ func (j *Job) allowed(h int) bool {
 
 // next is the first host from h on that has room for j now and that j may use,
 // or -1.
-func (b *board) next(j *Job, h int) int {
+func (b *board) next(j *Job, h int) int { return b.free.nextOf(j, h) }
+
+// nextOf is next among the hosts that j may use.
+func (t *tree) nextOf(j *Job, h int) int {
 	for {
 		if j.Host >= 0 {
 			if h > j.Host {
@@ -61,7 +64,7 @@ func (b *board) next(j *Job, h int) int {
 			}
 			h = int(j.Hosts[i])
 		}
-		got := b.free.next(h, &j.Size)
+		got := t.next(h, &j.Size)
 		if got < 0 || got == h || j.free() {
 			return got
 		}
@@ -69,32 +72,35 @@ func (b *board) next(j *Job, h int) int {
 	}
 }
 
-// maxFailed bounds the memory of sizes that fit nowhere.
-const maxFailed = 16
+// maxSizes bounds how many sizes are remembered.
+const maxSizes = 16
 
-// known reports whether a size no greater than s was found to fit no host: as
-// room only shrinks during a pass, neither does s.
-func (b *board) known(s *Size) bool {
-	for i := range b.failed {
-		if b.failed[i].fits(s) {
+// sizes is a memory of sizes for which something failed that fails for every
+// greater one too: only the smallest are kept.
+type sizes []Size
+
+// cover reports whether s is as great as one of those kept.
+func (k sizes) cover(s *Size) bool {
+	for i := range k {
+		if k[i].fits(s) {
 			return true
 		}
 	}
 	return false
 }
 
-// learn notes that s fits no host any more in this pass.
-func (b *board) learn(s *Size) {
-	kept := b.failed[:0]
-	for i := range b.failed {
-		if !s.fits(&b.failed[i]) {
-			kept = append(kept, b.failed[i])
+// learn adds s.
+func (k *sizes) learn(s *Size) {
+	kept := (*k)[:0]
+	for _, o := range *k {
+		if !s.fits(&o) {
+			kept = append(kept, o)
 		}
 	}
-	if len(kept) < maxFailed {
+	if len(kept) < maxSizes {
 		kept = append(kept, *s)
 	}
-	b.failed = kept
+	*k = kept
 }
 
 // may reports whether a waiting job, for which host at has room, may start
@@ -102,7 +108,7 @@ func (b *board) learn(s *Size) {
 func (b *board) may(wi int32, at int) bool {
 	h := &b.hosts[at]
 	j := b.waits[wi].job
-	return b.spares(wi, h) && (!b.tagged || h.welcomes(j)) && (b.nplus1 == nil || b.nplus1.allows(at, &j.Size))
+	return b.spares(wi, h) && (!b.tagged || h.welcomes(j)) && b.guard.allows(at, &j.Size)
 }
 
 // spares reports whether starting a job on h now leaves the room that is kept there.

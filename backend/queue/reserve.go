@@ -1,10 +1,24 @@
 package queue
 
-// reserve keeps room for a waiting job at the earliest (time, host) there is,
-// no later than limit. It reports whether there was one.
+// maxFutile bounds how many reservations are sought in vain in one pass: with
+// many open-ended VMs there may be no believed end that helps, and every search
+// looks at all that runs.
+const maxFutile = 64
+
+// reserve keeps room for a waiting job at the earliest (time, host) there is.
+// It reports whether there was one.
 func (b *board) reserve(wi int32) bool {
-	at, h := b.earliest(wi, 0)
+	j := b.waits[wi].job
+	plain := j.free() && len(j.Near)+len(j.Apart)+len(j.Tags) == 0
+	if b.futile >= maxFutile || plain && b.never.cover(&j.Size) {
+		return false
+	}
+	at, h := b.earliest(wi, b.now)
 	if h < 0 {
+		if plain {
+			b.never.learn(&j.Size)
+		}
+		b.futile++
 		return false
 	}
 	b.hold(wi, h, at)
@@ -41,7 +55,7 @@ func (b *board) earliestOn(wi int32, i int, from, limit Time) Time {
 	if b.tagged && (len(j.Near) > 0 || len(j.Apart) > 0 || len(j.Tags) > 0) {
 		return b.earliestTagged(wi, h, from, limit)
 	}
-	if len(h.holds) > 0 || h.prof != nil {
+	if len(h.holds) > 0 || len(h.prof) > 0 {
 		return b.profile(h).earliest(&j.Size, j.Estimate, from)
 	}
 	if !h.sorted && !h.fitsBy(&j.Size, limit-1) {
@@ -78,7 +92,7 @@ func (h *host) fitsBy(s *Size, t Time) bool {
 
 // profile is the future of h.
 func (b *board) profile(h *host) profile {
-	if h.prof != nil {
+	if len(h.prof) > 0 {
 		return h.prof
 	}
 	b.steps = h.future(b.now, b.steps)
@@ -144,7 +158,7 @@ func (b *board) hold(wi int32, i int, at Time) {
 	h.holds = append(h.holds, hold{})
 	copy(h.holds[n+1:], h.holds[n:])
 	h.holds[n] = k
-	if h.prof != nil {
+	if len(h.prof) > 0 {
 		h.prof = h.prof.take(k.at, k.end, &k.size)
 	}
 	b.kept++
@@ -168,7 +182,7 @@ func (b *board) unhold(wi int32) {
 				o.extra.add(&k.size)
 			}
 		}
-		if h.prof != nil {
+		if len(h.prof) > 0 {
 			h.prof = h.prof.give(k.at, k.end, &k.size)
 		}
 		b.kept--
@@ -203,7 +217,10 @@ func (b *board) begin(wi int32, i int) {
 			k.extra.sub(&w.job.Size)
 		}
 	}
-	if h.prof != nil {
+	if h.took < 0 {
+		h.took = wi
+	}
+	if len(h.prof) > 0 {
 		h.prof = h.prof.take(b.now, end, &w.job.Size)
 	}
 	b.occupy(wi, i)
