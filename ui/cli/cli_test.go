@@ -48,6 +48,7 @@ func testProgram(args []string, env func(string) string) Program {
 		Demo: func(s DemoSpec) []backend.Host {
 			return demo.New(demo.Options{Seed: s.Seed, Hosts: s.Hosts, VMs: s.VMs, ReadOnly: s.ReadOnly, Calm: true}).Hosts()
 		},
+		Queue: func(context.Context, QueueOptions) (backend.Queue, error) { return newFakeQueue(), nil },
 		Console: func(_ context.Context, o ConsoleOptions) error {
 			for _, h := range o.Hosts {
 				fmt.Printf("host %s %s readonly=%v\n", h.Name(), h.URI(), h.ReadOnly())
@@ -67,6 +68,7 @@ func testProgram(args []string, env func(string) string) Program {
 }
 
 func TestMain(m *testing.M) {
+	time.Local = time.UTC // what is printed does not depend on where it is tested
 	testscript.Main(m, map[string]func(){
 		"berth": func() { os.Exit(testProgram(os.Args[1:], os.Getenv).Run(context.Background())) },
 	})
