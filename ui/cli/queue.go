@@ -53,7 +53,7 @@ func (a *app) queueCommand() *cobra.Command {
 	for _, s := range changeCommands() {
 		cmd.AddCommand(a.changeCommand(s))
 	}
-	cmd.AddCommand(a.setJobCommand(), a.waitCommand(), a.logCommand(), a.policyCommand(), a.queueHostsCommand(), a.drainCommand())
+	cmd.AddCommand(a.setJobCommand(), a.waitCommand(), a.logCommand(), a.policyCommand(), a.queueHostsCommand(), a.drainCommand(), a.simulateCommand())
 	return cmd
 }
 

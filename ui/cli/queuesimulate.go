@@ -2,9 +2,7 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"regexp"
 	"strconv"
@@ -13,7 +11,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"berth/backend"
 	"berth/backend/queue"
 	"berth/backend/queue/sim"
 )
@@ -198,15 +195,11 @@ func (a *app) readTrace(path string) (w sim.Workload, err error) {
 		defer f.Close() //nolint:errcheck // it was only read
 		in, name = f, path
 	}
-	w, err = sim.Read(name, in)
-	var broken *os.PathError
-	switch {
-	case errors.As(err, &broken), errors.Is(err, io.ErrUnexpectedEOF):
-		return w, fmt.Errorf("--trace: %w", err)
-	case err != nil:
+	if w, err = sim.Read(name, in); err == nil && len(w.Jobs) == 0 {
+		err = fmt.Errorf("%s: no jobs in it", name)
+	}
+	if err != nil {
 		return w, usagef(traceHint, "--trace: %w", err)
-	case len(w.Jobs) == 0:
-		return w, usagef(traceHint, "--trace: %s: no jobs in it", backend.Clean(name))
 	}
 	return w, nil
 }

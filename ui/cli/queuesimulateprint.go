@@ -7,10 +7,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/google/renameio/v2"
@@ -40,30 +40,29 @@ func (a *app) printTrial(format string, t *trial, b *bench) error {
 	if format == "json" {
 		return encodeJSON(a.Stdout, newTrialRecord(t, b))
 	}
-	w := tabwriter.NewWriter(a.Stdout, 0, 8, 2, ' ', 0)
-	fmt.Fprintf(w, "policy\t%s\t%s\n", t.policy.Order, t.words())
-	fmt.Fprintf(w, "hosts\t%d\t%s\n", len(b.hosts), b.machine)
-	fmt.Fprintf(w, "jobs\t%d\t%s\n", t.Jobs, leftOut(b.work.LeftOut))
-	fmt.Fprintf(w, "never_fit\t%d\t%s\n", t.NeverFit, someNames(t.NeverFits))
-	for _, s := range []struct {
-		key   string
-		value float64
-	}{
-		{"mean_wait_s", t.MeanWait}, {"p95_wait_s", t.P95Wait}, {"max_wait_s", t.MaxWait}, {"mean_flow_s", t.MeanFlow},
-	} {
-		fmt.Fprintf(w, "%s\t%.1f\t%s\n", s.key, s.value, seconds(s.value))
+	rows := [][3]string{
+		{"policy", string(t.policy.Order), t.words()},
+		{"hosts", strconv.Itoa(len(b.hosts)), b.machine},
+		{"jobs", strconv.Itoa(t.Jobs), leftOut(b.work.LeftOut)},
+		{"never_fit", strconv.Itoa(t.NeverFit), someNames(t.NeverFits)},
+		{"mean_wait_s", decimals(t.MeanWait, 1), seconds(t.MeanWait)},
+		{"p95_wait_s", decimals(t.P95Wait, 1), seconds(t.P95Wait)},
+		{"max_wait_s", decimals(t.MaxWait, 1), seconds(t.MaxWait)},
+		{"mean_flow_s", decimals(t.MeanFlow, 1), seconds(t.MeanFlow)},
+		{"mean_bsld", decimals(t.MeanBSLD, 2), ""},
+		{"max_bsld", decimals(t.MaxBSLD, 2), ""},
+		{"utilization_vcpu", decimals(t.UtilizationVCPU, 4), percent(t.UtilizationVCPU)},
+		{"utilization_mem", decimals(t.UtilizationMemory, 4), percent(t.UtilizationMemory)},
+		{"makespan_s", decimals(t.Makespan, 0), seconds(t.Makespan)},
+		{"decisions_per_s", decimals(t.DecisionsPerS, 0), ""},
 	}
-	fmt.Fprintf(w, "mean_bsld\t%.2f\t\nmax_bsld\t%.2f\t\n", t.MeanBSLD, t.MaxBSLD)
-	fmt.Fprintf(w, "utilization_vcpu\t%.4f\t%s\n", t.UtilizationVCPU, percent(t.UtilizationVCPU))
-	fmt.Fprintf(w, "utilization_mem\t%.4f\t%s\n", t.UtilizationMemory, percent(t.UtilizationMemory))
-	fmt.Fprintf(w, "makespan_s\t%.0f\t%s\n", t.Makespan, seconds(t.Makespan))
-	fmt.Fprintf(w, "decisions_per_s\t%.0f\t\n", t.DecisionsPerS)
-	return flushTrimmed(a.Stdout, w)
+	var out strings.Builder
+	for _, r := range rows {
+		out.WriteString(strings.TrimRight(fmt.Sprintf("%-18s%-12s  %s", r[0], r[1], r[2]), " ") + "\n")
+	}
+	_, err := io.WriteString(a.Stdout, out.String())
+	return err
 }
-
-// flushTrimmed ends a table; tabwriter writes to a.Stdout itself, so that
-// blanks behind empty last cells are all that could be wrong with it.
-func flushTrimmed(_ io.Writer, w *tabwriter.Writer) error { return w.Flush() }
 
 func (t *trial) words() string {
 	text := fmt.Sprintf("backfill %s, placement %s", t.policy.Backfill, t.policy.Placement)
@@ -90,9 +89,14 @@ func someNames(ids []string) string {
 	return backend.Clean(text)
 }
 
-func seconds(s float64) string { return model.Duration(time.Duration(s * float64(time.Second))) }
+func decimals(x float64, n int) string { return strconv.FormatFloat(x, 'f', n, 64) }
 
-func percent(part float64) string { return strconv.FormatFloat(part*100, 'f', 1, 64) + "%" }
+// seconds is a span for people; what is beyond a time.Duration is cut there.
+func seconds(s float64) string {
+	return model.Duration(time.Duration(min(s, math.MaxInt64/1e9-1) * float64(time.Second)))
+}
+
+func percent(part float64) string { return decimals(part*100, 1) + "%" }
 
 // writeSchedule writes the file whole or not at all. What is no ordinary file,
 // as /dev/stdout, cannot be put in place of and is written to.
