@@ -68,6 +68,9 @@ func testProgram(args []string, env func(string) string) Program {
 }
 
 func TestMain(m *testing.M) {
+	if how := os.Getenv(fakeEngineVar); how != "" {
+		fakeEngine(how)
+	}
 	time.Local = time.UTC // what is printed does not depend on where it is tested
 	testscript.Main(m, map[string]func(){
 		"berth": func() { os.Exit(testProgram(os.Args[1:], os.Getenv).Run(context.Background())) },

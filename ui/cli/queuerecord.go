@@ -84,7 +84,7 @@ func newJobRecord(j *backend.Job, now time.Time) jobRecord {
 		Job: j.ID, Name: backend.Clean(j.Name), UUID: j.VM.String(), Home: backend.Clean(j.Home), Owner: backend.Clean(j.Owner),
 		State: string(j.State), Since: stamp(j.Since), Priority: j.Priority, Nice: j.Nice,
 		VCPUs: j.Size.VCPU, Memory: j.Size.Memory, Disk: j.Size.Disk,
-		Estimate: seconds(j.Estimate), Limit: seconds(j.Limit), Expected: seconds(j.Expected), Wait: rounded(waited(j, now).Seconds(), 1),
+		Estimate: spanSeconds(j.Estimate), Limit: spanSeconds(j.Limit), Expected: spanSeconds(j.Expected), Wait: rounded(waited(j, now).Seconds(), 1),
 		Submitted: stamp(j.Submitted), Begin: stamp(j.Begin), Started: stamp(j.Started), Ended: stamp(j.Ended), Ends: stamp(j.Ends()),
 		Host: backend.Clean(j.RunsOn), OnlyHost: backend.Clean(j.Host), Error: backend.Clean(j.Words),
 		After: append([]backend.JobID{}, j.After...), Tags: cleanAll(j.Tags), Near: cleanAll(j.Near), Apart: cleanAll(j.Apart),
@@ -130,8 +130,8 @@ func stamp(t time.Time) *string {
 	return &s
 }
 
-// seconds is a time in JSON, or null when there is none.
-func seconds(d time.Duration) *float64 {
+// spanSeconds is a time in JSON, or null when there is none.
+func spanSeconds(d time.Duration) *float64 {
 	if d == 0 {
 		return nil
 	}
