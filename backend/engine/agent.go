@@ -50,6 +50,7 @@ type agent struct {
 	host    backend.Host
 	clock   Clock
 	changed func() // tells the engine
+	retire  func() // ends it
 	slots   chan struct{}
 	kick    chan struct{}
 
@@ -84,6 +85,18 @@ func (a *agent) look() int64 {
 	default:
 	}
 	return n
+}
+
+// lookOnce is look, but for a host that was never read: what is read first
+// will do.
+func (a *agent) lookOnce() int64 {
+	a.mu.Lock()
+	never := a.begun == 0
+	a.mu.Unlock()
+	if never {
+		return 1
+	}
+	return a.look()
 }
 
 // care says which domains' ends must not be mistaken for the host's.

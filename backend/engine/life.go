@@ -89,6 +89,7 @@ type sight struct {
 	how    backend.JobState
 	front  int64    // above every other job's Front
 	seen   []string // hosts on which it is defined now
+	fits   []string // hosts that could run it, as far as is known
 	done   *outcome
 }
 
@@ -106,14 +107,14 @@ type move struct {
 	act   act
 	event string // for the log; empty: not worth a word
 	words string
-	host  string    // of the event; empty: the job's
+	at    time.Time // of the event
 	wake  time.Time // look again then at the latest; zero: when something happens
 }
 
 // next says what follows from a job's row and what is seen of its VM. It is
 // the whole life of a job, and pure: the same question has the same answer.
 func next(j backend.Job, n note, s sight, r rules, now time.Time) move {
-	t := &turn{s: s, r: r, now: now, m: move{job: j, note: n}}
+	t := &turn{s: s, r: r, now: now, m: move{job: j, note: n, at: now}}
 	switch {
 	case j.State.Waiting():
 		t.waiting()
@@ -217,6 +218,9 @@ func (t *turn) tidy() {
 			note := t.note()
 			note.Seen = append(slices.Clone(note.Seen), host)
 		}
+	}
+	if !slices.Equal(t.s.fits, n.Fits) {
+		t.note().Fits = t.s.fits
 	}
 	if t.m.job.Attempts == 0 && (n.Refused != nil || n.Barred != nil || n.Why != (backend.Reason{})) {
 		note := t.note()

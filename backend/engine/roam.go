@@ -1,0 +1,168 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"berth/backend"
+	"berth/backend/store"
+)
+
+const (
+	// reachAgain is how long a host's word that it can run a VM counts.
+	reachAgain = 10 * time.Minute
+	// reachMost is how many jobs from the head of the queue other hosts are
+	// asked about: those behind them have time.
+	reachMost     = 100
+	reachDeadline = time.Minute
+)
+
+// reachKey is a VM on a host where it is not defined.
+type reachKey struct {
+	vm   backend.UUID
+	host string
+}
+
+// reached is what such a host said.
+type reached struct {
+	at  time.Time // zero while it is being asked
+	yes bool
+}
+
+// reachable reports whether a host where the job's VM is not defined said that
+// it could run it, and asks it if nobody did. The answer comes with a later turn.
+func (e *Engine) reachable(j *backend.Job, host string) bool {
+	a := e.agents[host]
+	key := reachKey{j.VM, host}
+	r := e.reaches[key]
+	if a == nil || !j.State.Waiting() || j.Position > reachMost || a.now().vms[j.VM] != nil {
+		return r != nil && r.yes
+	}
+	if r != nil && (r.at.IsZero() || e.o.Clock.Now().Sub(r.at) < reachAgain) {
+		return r.yes
+	}
+	reacher, ok := a.host.(backend.Reacher)
+	_, defines := a.host.(backend.Definer)
+	source := e.source(&backend.Job{VM: j.VM, RunsOn: host}, note{Copy: host}, actStart)
+	if !ok || !defines || source == nil || a.host.ReadOnly() {
+		return false
+	}
+	e.reaches[key] = &reached{yes: r != nil && r.yes}
+	vm := j.VM
+	e.spawn(func() {
+		ctx, cancel := context.WithTimeout(e.acts, reachDeadline)
+		defer cancel()
+		xml, err := source.host.XML(ctx, vm, true)
+		if err == nil {
+			err = reacher.Reach(ctx, xml)
+		}
+		e.post(func() { e.reaches[key] = &reached{at: e.o.Clock.Now(), yes: err == nil} })
+	})
+	return e.reaches[key].yes
+}
+
+// copied is a definition that was put on a host for a run only.
+type copied struct {
+	Job  backend.JobID `json:"job"`
+	VM   backend.UUID  `json:"-"`
+	UUID string        `json:"vm"`
+	Name string        `json:"name"`
+	Host string        `json:"host"`
+}
+
+func readCopies(tx *store.Tx) (list []copied, err error) {
+	text, err := tx.Setting(copyKey)
+	if err != nil || text == "" {
+		return nil, err
+	}
+	if err := json.Unmarshal([]byte(text), &list); err != nil {
+		return nil, fmt.Errorf("the list of definitions that the engine made cannot be read: %w", err)
+	}
+	for i := range list {
+		if list[i].VM, err = backend.ParseUUID(list[i].UUID); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
+}
+
+func putCopies(tx *store.Tx, list []copied) error {
+	text, err := json.Marshal(list)
+	if err != nil {
+		return err
+	}
+	return tx.SetSetting(copyKey, string(text))
+}
+
+// tidyCopies undefines what was defined for a run that is over: the definition
+// and nothing else.
+func (e *Engine) tidyCopies(s *survey) {
+	for _, c := range e.copies {
+		v := s.views[c.Host]
+		if e.chores[c] || s.uses(c) || !v.up() || !s.fresh(c) {
+			continue
+		}
+		vm := v.vms[c.VM]
+		if vm != nil && (vm.State.Active() || vm.ManagedSave) {
+			continue // somebody uses it, or its saved state waits there
+		}
+		e.chores[c] = true
+		a := e.agents[c.Host]
+		e.spawn(func() {
+			err := e.undefine(a, c, vm == nil)
+			e.post(func() { e.tidied(c, err) })
+		})
+	}
+}
+
+// uses reports whether the job of a copy may still need it.
+func (s *survey) uses(c copied) bool {
+	for i := range s.book.jobs {
+		if j := &s.book.jobs[i]; j.ID == c.Job {
+			return j.State.Holds() && j.RunsOn == c.Host
+		}
+	}
+	return false
+}
+
+// fresh reports whether the host was read after the run.
+func (s *survey) fresh(c copied) bool {
+	need := s.e.needs[c.Job]
+	return need == nil || s.views[c.Host].seq >= need[c.Host]
+}
+
+func (e *Engine) undefine(a *agent, c copied, gone bool) error {
+	if gone {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(e.acts, actDeadline)
+	defer cancel()
+	if err := e.at("undefine/before"); err != nil {
+		return err
+	}
+	err := a.host.Do(ctx, backend.Action{Verb: backend.VerbUndefine, UUID: c.VM, Name: c.Name})
+	e.record(a, &backend.Job{ID: c.Job, VM: c.VM, Name: c.Name, Owner: "the engine"}, string(backend.VerbUndefine), err)
+	return err
+}
+
+// tidied strikes a copy off the list. One that could not be undefined is tried
+// again when its host is read the next time.
+func (e *Engine) tidied(c copied, err error) {
+	delete(e.chores, c)
+	if err != nil {
+		return
+	}
+	left := slices.DeleteFunc(slices.Clone(e.copies), func(o copied) bool { return o == c })
+	err = e.o.Store.Update(e.acts, func(tx *store.Tx) error {
+		if err := tx.CheckLease(e.epoch); err != nil {
+			return err
+		}
+		return putCopies(tx, left)
+	})
+	if err == nil {
+		e.copies = left
+	}
+}
