@@ -31,7 +31,7 @@ func Run(t *testing.T, dir, bin string) {
 			e.Vars = append(e.Vars, "PATH="+filepath.Dir(bin)+":"+os.Getenv("PATH"), "PROGRAM="+bin, "HOME="+e.WorkDir,
 				"XDG_CONFIG_HOME="+e.WorkDir+"/config", "XDG_STATE_HOME="+e.WorkDir+"/state", "XDG_CACHE_HOME="+e.WorkDir+"/cache",
 				"XDG_RUNTIME_DIR="+e.WorkDir, "LANG=C.UTF-8", "LC_ALL=C.UTF-8", "SHELL=/bin/sh", "USER=tester")
-			e.Values[terminal{}] = &session{}
+			e.Values[terminal{}] = &session{env: e}
 			e.Defer(e.Values[terminal{}].(*session).close)
 			return nil
 		},
@@ -47,6 +47,7 @@ type terminal struct{}
 type session struct {
 	*tty.Session
 	own *lab.Lab
+	env *testscript.Env
 }
 
 // stop ends the program; what hangs is killed.
@@ -59,6 +60,7 @@ func (s *session) stop() {
 
 func (s *session) close() {
 	s.stop()
+	s.endEngine()
 	if s.own != nil {
 		s.own.Close() //nolint:errcheck // its processes are gone
 	}
@@ -90,12 +92,14 @@ type commandFunc = func(ts *testscript.TestScript, neg bool, args []string)
 //	onhost CMD...             run a command on the lab's host
 //	state NAME STATE          wait until virsh reports the state
 //	freeze NAME, thaw NAME    stop a guest's QEMU, let it go on
+//	job NAME STATE...         wait until the newest job of that VM has one of the states
+//	engine kill|stop          end the queue's engine, by SIGKILL or SIGTERM
 var commands map[string]commandFunc
 
 func init() {
 	commands = map[string]commandFunc{
 		"term": cmdTerm, "see": cmdSee, "press-until": cmdPressUntil, "type": cmdType, "key": cmdKey, "mouse": cmdMouse, "sent": cmdSent, "resize": cmdResize, "mode": cmdMode, "nocolor": cmdNoColor, "notitle": cmdNoTitle, "dump": cmdDump,
-		"end": cmdEnd, "hypervisor": cmdHypervisor, "guest": cmdGuest, "virsh": cmdVirsh, "onhost": cmdOnHost, "state": cmdState,
+		"end": cmdEnd, "hypervisor": cmdHypervisor, "guest": cmdGuest, "virsh": cmdVirsh, "onhost": cmdOnHost, "state": cmdState, "job": cmdJob, "engine": cmdEngine,
 		"freeze": func(ts *testscript.TestScript, _ bool, a []string) { signal(ts, a[0], syscall.SIGSTOP) },
 		"thaw":   func(ts *testscript.TestScript, _ bool, a []string) { signal(ts, a[0], syscall.SIGCONT) },
 	}
