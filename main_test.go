@@ -110,11 +110,39 @@ func (p pkg) faults() (bad []string) {
 	of, below := strings.CutPrefix(p.ImportPath, "berth/backend/")
 	part, _, _ := strings.Cut(of, "/")
 	for _, d := range p.Imports {
-		if below && strings.HasPrefix(d, "berth/backend/") && !strings.HasPrefix(d+"/", "berth/backend/"+part+"/") {
+		other, sideways := strings.CutPrefix(d, "berth/backend/")
+		other, _, _ = strings.Cut(other, "/")
+		if below && sideways && other != part && !slices.Contains(joins[part], other) {
 			bad = append(bad, d)
 		}
 	}
 	return bad
+}
+
+// joins are the packages below backend that are there to join others.
+var joins = map[string][]string{"engine": {"queue", "store", "audit"}}
+
+func TestFaultsOfImportsAreFound(t *testing.T) {
+	for _, tt := range []struct {
+		path    string
+		imports string
+		want    int
+	}{
+		{"berth/backend/engine", "berth/backend", 0},
+		{"berth/backend/engine", "berth/backend/store", 0},
+		{"berth/backend/engine", "berth/backend/libvirt", 1},
+		{"berth/backend/queue", "berth/backend/store", 1},
+		{"berth/backend/queue/sim", "berth/backend/queue", 0},
+		{"berth/backend/store", "berth/backend/engine", 1},
+		{"berth/backend/store", "berth/model", 1},
+		{"berth/model", "berth/backend", 0},
+		{"berth/model", "github.com/charmbracelet/lipgloss", 1},
+		{"berth/ui/cli", "berth/backend/queue", 0},
+	} {
+		if got := (pkg{ImportPath: tt.path, Imports: []string{tt.imports}}).faults(); len(got) != tt.want {
+			t.Errorf("%s imports %s: %d faults, want %d", tt.path, tt.imports, len(got), tt.want)
+		}
+	}
 }
 
 // Everything that :save is given comes back at the next start.
