@@ -145,7 +145,11 @@ func (a *app) printComparison(list []contender, b *bench) error {
 		fmt.Fprintf(a.Stdout, "; %d never fit: %s", first.NeverFit, someNames(first.NeverFits))
 	}
 	fmt.Fprint(a.Stdout, "\n\n")
-	if err := printCells(a, a.Stdout, contenderColumns, list, time.Time{}); err != nil {
+	columns := contenderColumns
+	if len(b.hosts) == 1 { // wherever else?
+		columns = slices.DeleteFunc(slices.Clone(columns), func(c cellColumn[contender]) bool { return c.title == "PLACED" || c.title == "MEM" })
+	}
+	if err := printCells(a, a.Stdout, columns, list, time.Time{}); err != nil {
 		return err
 	}
 	p := plot{width: a.plotWidth(), glyphs: themes.GlyphsFor(a.consoleEnv())}
@@ -174,8 +178,9 @@ func (a *app) plotWidth() int {
 // plotLooks chooses the colours: the 16 that the terminal's user chooses, for
 // it is his background that they stand on.
 func (a *app) plotLooks(p *plot) error {
-	profile, err := themes.ParseProfile(a.config.Color, a.Env, isTerminal(a.Stdout))
-	if err != nil {
+	terminal := isTerminal(a.Stdout)
+	profile, err := themes.ParseProfile(a.config.Color, a.Env, terminal)
+	if err != nil || profile == themes.NoColor && !terminal { // in a file not even bold
 		return err
 	}
 	for _, look := range []struct {

@@ -29,7 +29,7 @@ type cell struct {
 
 // draw returns lines of at most p.width cells.
 func (p *plot) draw(list []contender) string {
-	wait := newScale(list, func(c *contender) float64 { return c.MeanWait }, spanSteps, seconds)
+	wait := newScale(list, func(c *contender) float64 { return c.MeanWait }, spanSteps, spanLabel)
 	bsld := newScale(list, func(c *contender) float64 { return c.MeanBSLD }, bsldSteps, bsldLabel)
 	labels, margin := bsld.labels(plotRows)
 	columns := max(p.width-margin-2, 10)
@@ -151,6 +151,19 @@ var (
 	}
 	bsldSteps = []float64{1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000, 1_000_000}
 )
+
+// spanLabel is one of spanSteps in its own unit: "2h".
+func spanLabel(s float64) string {
+	for _, unit := range []struct {
+		length float64
+		name   string
+	}{{86400, "d"}, {3600, "h"}, {60, "m"}} {
+		if s >= unit.length {
+			return decimals(s/unit.length, 0) + unit.name
+		}
+	}
+	return decimals(s, 0) + "s"
+}
 
 func bsldLabel(x float64) string { return decimals(x, 0) }
 
