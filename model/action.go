@@ -18,13 +18,14 @@ const (
 	GroupMove Group = iota
 	GroupVM
 	GroupMore
+	GroupQueue
 	GroupMarks
 	GroupView
 	GroupProgram
 	groupCount
 )
 
-var groupNames = [...]string{"Moving", "VM: power", "VM: more", "Marks", "View", "Program"}
+var groupNames = [...]string{"Moving", "VM: power", "VM: more", "Queue", "Marks", "View", "Program"}
 
 // String is the group's title.
 func (g Group) String() string { return groupNames[g] }

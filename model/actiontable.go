@@ -10,14 +10,17 @@ var (
 	onVMs    = []ScreenID{ScreenVMs}
 	onVM     = []ScreenID{ScreenVMs, ScreenDetail}
 	onDetail = []ScreenID{ScreenDetail}
-	onLists  = []ScreenID{ScreenVMs, ScreenHosts, ScreenEvents}
+	onLists  = []ScreenID{ScreenVMs, ScreenHosts, ScreenEvents, ScreenQueue}
+	onQueue  = []ScreenID{ScreenQueue}
+	onJob    = []ScreenID{ScreenQueue, ScreenJob}
+	onMarks  = []ScreenID{ScreenVMs, ScreenQueue}
 )
 
 // actionTable is everything a person can do. Keys follow k9s, vi and the
 // libvirt consoles that people know.
 func actionTable() []Action {
 	var t []Action
-	for _, part := range [][]Action{moveActions(), powerActions(), vmActions(), markActions(), viewActions(), programActions()} {
+	for _, part := range [][]Action{moveActions(), powerActions(), vmActions(), queueActions(), markActions(), viewActions(), programActions()} {
 		t = append(t, part...)
 	}
 	return t
@@ -26,7 +29,7 @@ func actionTable() []Action {
 func moveActions() []Action {
 	move := func(id, help string, by func(*App) int, keys ...string) Action {
 		return Action{ID: id, Keys: keys, Label: help, Help: help, Group: GroupMove, Silent: true,
-			On:  []ScreenID{ScreenVMs, ScreenHosts, ScreenEvents, ScreenDetail, ScreenConnect},
+			On:  []ScreenID{ScreenVMs, ScreenHosts, ScreenEvents, ScreenQueue, ScreenDetail, ScreenJob, ScreenConnect},
 			Key: func(a *App, k tea.KeyMsg) tea.Cmd { return a.move(by(a), k) }}
 	}
 	return []Action{
@@ -38,7 +41,7 @@ func moveActions() []Action {
 		move("page-up", "A page up", func(a *App) int { return -a.VMs.page }, "pgup", "ctrl+b"),
 		move("first", "To the first", func(*App) int { return -1 << 30 }, "g", "home"),
 		move("last", "To the last", func(*App) int { return 1 << 30 }, "G", "end"),
-		{ID: "open", Keys: []string{"enter"}, Label: "Open", Help: "Open what is selected: the VM's detail, the host's VMs, the event in full", Group: GroupMove, On: onLists, Hint: 1, Run: (*App).open},
+		{ID: "open", Keys: []string{"enter"}, Label: "Open", Help: "Open what is selected: the VM's detail, the host's VMs, the event in full, why a job waits", Group: GroupMove, On: onLists, Hint: 1, Run: (*App).open},
 		{ID: "next-tab", Keys: []string{"tab", "right", "l"}, Label: "Next tab", Help: "The next page of the detail", Group: GroupMove, On: onDetail, Hint: 1, Silent: true, Run: func(a *App) tea.Cmd { return a.Detail.Turn(1) }},
 		{ID: "previous-tab", Keys: []string{"shift+tab", "left", "h"}, Label: "Previous tab", Help: "The page before", Group: GroupMove, On: onDetail, Silent: true, Run: func(a *App) tea.Cmd { return a.Detail.Turn(-1) }},
 		{ID: "scroll-right", Keys: []string{"L", "shift+right"}, Label: "Right", Help: "Long lines of the XML and the log: further right", Group: GroupMove, On: onDetail, Silent: true, Run: func(a *App) tea.Cmd { a.Detail.Sideways(20); return nil }},
@@ -99,23 +102,23 @@ func vmActions() []Action {
 		{ID: "rename", Keys: []string{"f2"}, Label: "Rename", Help: "Give the VM another name; it must be off", Group: GroupMore, On: onVM, Verb: backend.VerbRename, Why: func(a *App) string { return a.verbDisabledOn(backend.VerbRename, a.one()) }, Run: (*App).rename},
 		{ID: "undefine", Keys: []string{"U"}, Label: "Delete", Help: "Delete the VM: choose what goes with it, then type its name", Group: GroupMore, On: onVM, Verb: backend.VerbUndefine, Why: func(a *App) string { return a.verbDisabledOn(backend.VerbUndefine, a.one()) }, Run: (*App).undefine},
 		{ID: "copy", Keys: []string{"y"}, Label: "Copy", Help: "Copy the name, UUID, address or XML to your clipboard (OSC 52)", Group: GroupMore, On: onVM, Why: (*App).noVM, Run: (*App).copyMenu},
-		{ID: "actions", Keys: []string{"a"}, Label: "All actions", Help: "A menu of everything that can be done to the VM", Group: GroupMore, On: onVM, Hint: 4, Run: (*App).actionMenu},
+		{ID: "actions", Keys: []string{"a"}, Label: "All actions", Help: "A menu of everything that can be done to the VM, or to the job", Group: GroupMore, On: []ScreenID{ScreenVMs, ScreenDetail, ScreenQueue, ScreenJob}, Hint: 4, Run: (*App).actionMenu},
 		{ID: "undo", Keys: []string{"u"}, Label: "Undo", Help: "Take back the last pause, resume, rename or autostart", Group: GroupMore, Run: (*App).Undo},
 		{ID: "give-up", Keys: []string{"X"}, Label: "Stop waiting", Help: "Stop waiting for what is under way on the VM", Group: GroupMore, On: onVM, Why: (*App).nothingPending, Run: (*App).giveUp},
 	}
 }
 
 func markActions() []Action {
-	mark := func(id, help string, f func(*VMs), keys ...string) Action {
-		return Action{ID: id, Keys: keys, Label: help, Help: help, Group: GroupMarks, On: onVMs,
-			Run: func(a *App) tea.Cmd { f(a.VMs); return nil }}
+	mark := func(id, help string, f func(marker), keys ...string) Action {
+		return Action{ID: id, Keys: keys, Label: help, Help: help, Group: GroupMarks, On: onMarks,
+			Run: func(a *App) tea.Cmd { f(a.marker()); return nil }}
 	}
 	all := []Action{
-		mark("mark", "Mark or unmark, and go on", (*VMs).Mark, " "),
-		mark("mark-range", "Mark from the last mark to here", (*VMs).MarkRange, "ctrl+@"),
-		mark("mark-all", "Mark all shown", (*VMs).MarkAll, "ctrl+a"),
-		mark("invert-marks", "Invert the marks", (*VMs).InvertMarks, "*"),
-		mark("clear-marks", "Remove all marks", (*VMs).ClearMarks, "\\"),
+		mark("mark", "Mark or unmark, and go on", marker.Mark, " "),
+		mark("mark-range", "Mark from the last mark to here", marker.MarkRange, "ctrl+@"),
+		mark("mark-all", "Mark all shown", marker.MarkAll, "ctrl+a"),
+		mark("invert-marks", "Invert the marks", marker.InvertMarks, "*"),
+		mark("clear-marks", "Remove all marks", marker.ClearMarks, "\\"),
 	}
 	all[0].Hint, all[0].Label = 11, "Mark"
 	return all
@@ -123,15 +126,16 @@ func markActions() []Action {
 
 func viewActions() []Action {
 	screen := func(key string, s ScreenID, help string) Action {
-		return Action{ID: map[ScreenID]string{ScreenVMs: "vms", ScreenHosts: "hosts", ScreenEvents: "events"}[s], Keys: []string{key}, Label: s.String(), Help: help, Group: GroupView,
+		return Action{ID: map[ScreenID]string{ScreenVMs: "vms", ScreenHosts: "hosts", ScreenEvents: "events", ScreenQueue: "queue"}[s], Keys: []string{key}, Label: s.String(), Help: help, Group: GroupView,
 			Run: func(a *App) tea.Cmd { return a.Go(s) }}
 	}
 	return []Action{
 		screen("1", ScreenVMs, "The list of VMs"),
 		screen("2", ScreenHosts, "The hosts"),
 		screen("3", ScreenEvents, "Events, and what berth did"),
+		screen("4", ScreenQueue, "The queue: VMs that wait for a berth, and until when"),
 		{ID: "last-view", Keys: []string{"-"}, Label: "Last view", Help: "Back to the view before this one", Group: GroupView, Run: func(a *App) tea.Cmd { return a.Go(a.last) }},
-		{ID: "filter", Keys: []string{"/"}, Label: "Filter", Help: "Filter the list (web !test state:running tag:x cpu>50 /regex/), or search the XML", Group: GroupView, Hint: 3, On: onVM, Run: (*App).openLine},
+		{ID: "filter", Keys: []string{"/"}, Label: "Filter", Help: "Filter the list (web !test state:running tag:x cpu>50 /regex/), or search the XML; in the queue: state:queued host: tag: reason:", Group: GroupView, Hint: 3, On: []ScreenID{ScreenVMs, ScreenDetail, ScreenQueue}, Run: (*App).openLine},
 		{ID: "sort-next", Keys: []string{">"}, Label: "Sort by next", Help: "Sort by the next column", Group: GroupView, On: onVMs, Run: func(a *App) tea.Cmd { a.VMs.SortNext(1); a.want(); return nil }},
 		{ID: "sort-previous", Keys: []string{"<"}, Label: "Sort by previous", Help: "Sort by the column before", Group: GroupView, On: onVMs, Run: func(a *App) tea.Cmd { a.VMs.SortNext(-1); a.want(); return nil }},
 		{ID: "sort-invert", Keys: []string{"I"}, Label: "Invert order", Help: "Turn the order round", Group: GroupView, On: onVMs, Run: func(a *App) tea.Cmd { a.VMs.Sort(a.VMs.SortBy); a.want(); return nil }},

@@ -13,16 +13,19 @@ import (
 // ScreenID names a screen.
 type ScreenID uint8
 
-// The screens. ScreenDetail is one of its own: enter opens it, esc leaves it.
+// The screens. ScreenDetail and ScreenJob are one VM and one job of the queue:
+// enter opens them, esc leaves them.
 const (
 	ScreenVMs ScreenID = iota
 	ScreenHosts
 	ScreenEvents
+	ScreenQueue
 	ScreenDetail
+	ScreenJob
 	ScreenConnect
 )
 
-var screenNames = [...]string{"VMs", "Hosts", "Events", "VM", "Connect"}
+var screenNames = [...]string{"VMs", "Hosts", "Events", "Queue", "VM", "Job", "Connect"}
 
 // String is the screen's title.
 func (s ScreenID) String() string { return screenNames[s] }
@@ -76,7 +79,15 @@ type Options struct {
 	AskLossOnly bool
 	Trail       *audit.Trail
 	Terminal    Terminal
-	Clock       Clock // the zero Clock is the wall's
+
+	// Queue is where VMs wait for a berth; nil when there is none, for the
+	// reason QueueErr.
+	Queue    backend.Queue
+	QueueErr error
+	// QueueWords are the policy's words that the scheduler knows.
+	QueueWords QueueWords
+
+	Clock Clock // the zero Clock is the wall's
 
 	// Connect makes a host from a URI, named unlike those in names, for the
 	// connect page and :connect.
@@ -107,6 +118,8 @@ type App struct {
 	Hosts  *Hosts
 	Events *EventLog
 	Detail *Detail
+	Queue  *Queue
+	Job    JobPage
 
 	Screen   ScreenID
 	last     ScreenID // for "-"
@@ -165,6 +178,8 @@ func NewApp(ctx context.Context, opt Options) *App {
 	a.Hosts = NewHosts(a.Fleet)
 	a.Events = NewEventLog()
 	a.Detail = NewDetail(ctx, opt.Clock, a.Fleet)
+	a.Queue = NewQueue(ctx, opt.Clock, opt.Queue, opt.QueueErr)
+	a.opt.QueueWords = defaultWords(opt.QueueWords)
 	a.Theme, a.Mouse, a.Demo, a.Attempts = opt.Settings.Theme, opt.Settings.Mouse, opt.Demo, opt.Attempts
 	a.actions = actionTable()
 	a.bindKeys(opt.Keys)
@@ -187,7 +202,7 @@ func NewApp(ctx context.Context, opt Options) *App {
 func (a *App) Now() time.Time { return a.clock.Now() }
 
 // Init begins to poll.
-func (a *App) Init() tea.Cmd { return a.Fleet.Init() }
+func (a *App) Init() tea.Cmd { return tea.Batch(a.Fleet.Init(), a.Queue.Init()) }
 
 // Version is the program's version.
 func (a *App) Version() string { return a.opt.Version }
@@ -242,6 +257,16 @@ func (a *App) Update(msg tea.Msg) tea.Cmd {
 		return a.onCost(m)
 	case resultMsg:
 		return a.onResult(m)
+	case queueMsg, queueTick:
+		return a.onQueue(m)
+	case explainMsg:
+		return a.onExplain(m)
+	case requestMsg:
+		return a.onRequest(m)
+	case previewTick:
+		return a.onPreviewTick(m)
+	case previewMsg:
+		return a.onPreview(m)
 	}
 	return a.onFleet(msg)
 }
@@ -258,6 +283,7 @@ func (a *App) onFleet(msg tea.Msg) tea.Cmd {
 	if change.Rows {
 		ended, cmd := a.Tasks.Polled()
 		cmds = append(cmds, cmd, a.ended(ended), a.flashes())
+		a.noteRows()
 		a.VMs.Rebuild()
 		a.want()
 	}
@@ -371,7 +397,7 @@ func (a *App) auditFailed(err error) tea.Cmd {
 // frame needs to be made for it: the ticks that only begin a call.
 func Quiet(msg tea.Msg) bool {
 	switch msg.(type) {
-	case pollTick, detailTick, watchMsg:
+	case pollTick, detailTick, watchMsg, queueTick, previewTick:
 		return true
 	}
 	return false

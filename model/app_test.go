@@ -61,7 +61,7 @@ func TestAKeyThatCannotActSaysWhy(t *testing.T) {
 	h := newHarness(t, Options{Hosts: hosts(newFakeHost("hv1", "-a"))})
 	h.keys("S")
 	h.wantStatus("a is shut off")
-	h.keys("Z")
+	h.keys("W")
 	h.wantStatus("does nothing here")
 	h.keys("2", "s")
 	h.wantStatus("not on this screen")

@@ -112,6 +112,8 @@ var columns = []Column{
 		Text: func(r *Row, _ time.Time) string { return yesNo(r.Autostart) }, number: func(r *Row) float64 { return boolNumber(r.Autostart) }},
 	{ID: "persistent", Title: "PERS", Help: "Whether it is defined on disk; a transient domain vanishes when it stops", Min: 4, Max: 4, Priority: 12, Default: true, Descending: true,
 		Text: func(r *Row, _ time.Time) string { return yesNo(r.Persistent) }, number: func(r *Row) float64 { return boolNumber(r.Persistent) }},
+	{ID: "queue", Title: "QUEUE", Help: "Its job in the queue: its place and when it should start, or end", Min: 6, Max: 30, Priority: 15,
+		Text: func(r *Row, _ time.Time) string { return r.Queued }, text: func(r *Row) string { return r.Queued }},
 	{ID: "title", Title: "TITLE", Help: "The title from its definition", Min: 8, Max: 40, Priority: 15, Flex: true,
 		Text: func(r *Row, _ time.Time) string { return backend.Clean(r.Title) }, text: func(r *Row) string { return r.Title }},
 	{ID: "os", Title: "OS", Help: "Its operating system, as its definition or its guest agent tells", Min: 6, Max: 30, Priority: 15,
@@ -139,6 +141,9 @@ func StateText(r *Row) string {
 		return r.Pending.Info().Doing
 	}
 	s := r.State.String()
+	if r.Queued != "" && !r.State.Active() {
+		return r.Queued
+	}
 	if r.ManagedSave && !r.State.Active() {
 		return s + " (saved)"
 	}

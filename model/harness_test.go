@@ -99,7 +99,7 @@ func (h *harness) text(s string) {
 }
 
 var keyTypes = map[string]tea.KeyType{"enter": tea.KeyEnter, "esc": tea.KeyEsc, "tab": tea.KeyTab, "up": tea.KeyUp, "down": tea.KeyDown,
-	"ctrl+a": tea.KeyCtrlA, "ctrl+d": tea.KeyCtrlD, "ctrl+c": tea.KeyCtrlC, "ctrl+@": tea.KeyCtrlAt, "backspace": tea.KeyBackspace, "f2": tea.KeyF2, " ": tea.KeySpace, "left": tea.KeyLeft}
+	"ctrl+a": tea.KeyCtrlA, "ctrl+d": tea.KeyCtrlD, "ctrl+c": tea.KeyCtrlC, "ctrl+@": tea.KeyCtrlAt, "backspace": tea.KeyBackspace, "f2": tea.KeyF2, " ": tea.KeySpace, "left": tea.KeyLeft, "right": tea.KeyRight}
 
 func keyMsg(name string) tea.KeyMsg {
 	if k, ok := keyTypes[name]; ok {

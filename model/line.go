@@ -9,13 +9,33 @@ import (
 // while it is typed.
 type Line struct {
 	Input  textinput.Model
-	Search bool   // it searches the detail rather than filter the list
+	Search bool // it searches the detail rather than filter a list
+	list   filtered
 	before string // what esc brings back
 	fresh  bool   // the text is the one before: the first character typed replaces it
 }
 
+// filtered is a list that a Line filters.
+type filtered interface {
+	TypeFilter(text string) error
+	Filter() (text string, err error)
+	Move(n int)
+}
+
+// Problem is what is wrong with the filter as typed, or nil.
+func (l *Line) Problem() error {
+	if l.Search {
+		return nil
+	}
+	_, err := l.list.Filter()
+	return err
+}
+
 func (a *App) openLine() tea.Cmd {
-	l := &Line{Input: newInput("")}
+	l := &Line{Input: newInput(""), list: a.VMs}
+	if a.Screen == ScreenQueue {
+		l.list = a.Queue
+	}
 	if a.Screen == ScreenDetail {
 		if a.Detail.Tab != TabXML {
 			cmd := a.Detail.Show(TabXML)
@@ -26,7 +46,7 @@ func (a *App) openLine() tea.Cmd {
 		l.Search = true
 		l.before = a.Detail.Search.Text
 	} else {
-		l.before = a.VMs.filterText
+		l.before, _ = l.list.Filter()
 		l.Input.SetValue(l.before)
 		l.Input.CursorEnd()
 		l.fresh = l.before != ""
@@ -41,10 +61,8 @@ func (l *Line) key(a *App, k tea.KeyMsg) tea.Cmd {
 		a.Line = nil
 		return l.apply(a, l.before)
 	case "enter":
-		if !l.Search {
-			if _, err := a.VMs.Filter(); err != nil {
-				return a.Warn(err.Error()) // and the line stays open
-			}
+		if err := l.Problem(); err != nil {
+			return a.Warn(err.Error()) // and the line stays open
 		}
 		a.Line = nil
 		if l.Search && len(a.Detail.Search.Hits) == 0 && l.Input.Value() != "" {
@@ -53,7 +71,7 @@ func (l *Line) key(a *App, k tea.KeyMsg) tea.Cmd {
 		return nil
 	case "up", "down":
 		if !l.Search {
-			a.VMs.Move(map[string]int{"up": -1, "down": 1}[k.String()])
+			l.list.Move(map[string]int{"up": -1, "down": 1}[k.String()])
 		}
 		return nil
 	}
@@ -77,7 +95,7 @@ func (l *Line) apply(a *App, text string) tea.Cmd {
 		}
 		return nil
 	}
-	_ = a.VMs.TypeFilter(text) // kept by the list and drawn beside the line
+	_ = l.list.TypeFilter(text) // kept by the list and drawn beside the line
 	a.want()
 	return nil
 }

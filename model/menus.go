@@ -12,6 +12,9 @@ import (
 // actionMenu lists everything that can be done to the targets, and why what
 // cannot be done cannot.
 func (a *App) actionMenu() tea.Cmd {
+	if a.Screen == ScreenQueue || a.Screen == ScreenJob {
+		return a.jobMenu()
+	}
 	rows := a.targets()
 	if len(rows) == 0 {
 		return a.Warn("no VM is selected")
@@ -21,13 +24,39 @@ func (a *App) actionMenu() tea.Cmd {
 	if len(rows) > 1 {
 		m.Title = fmt.Sprintf("%d marked VMs", len(rows))
 	}
+	same := func(a *App) bool { return slices.Equal(meant, keys(a.targets())) }
+	a.addActions(m, same, func(x *Action) bool { return x.Group == GroupVM || x.Group == GroupMore })
+	a.Push(m)
+	return nil
+}
+
+// jobMenu lists everything that can be done to the jobs.
+func (a *App) jobMenu() tea.Cmd {
+	jobs := a.jobTargets()
+	if len(jobs) == 0 {
+		return a.Warn("no job is selected")
+	}
+	meant := jobIDs(jobs)
+	m := &Menu{Title: backend.Clean(jobs[0].Name)}
+	if len(jobs) > 1 {
+		m.Title = fmt.Sprintf("%d marked jobs", len(jobs))
+	}
+	same := func(a *App) bool { return slices.Equal(meant, jobIDs(a.jobTargets())) }
+	a.addActions(m, same, func(x *Action) bool { return x.Group == GroupQueue && x.on(a.Screen) && !x.Silent })
+	a.Push(m)
+	return nil
+}
+
+// addActions lists actions in a menu; same tells whether what they act on is
+// still what the menu was opened for.
+func (a *App) addActions(m *Menu, same func(*App) bool, listed func(*Action) bool) {
 	for i := range a.actions {
 		x := &a.actions[i]
-		if (x.Group != GroupVM && x.Group != GroupMore) || x.ID == "actions" {
+		if !listed(x) || x.ID == "actions" {
 			continue
 		}
 		it := MenuItem{Label: x.Label, Note: x.Help, Why: x.Disabled(a), Run: func(a *App) tea.Cmd {
-			if !slices.Equal(meant, keys(a.targets())) {
+			if !same(a) {
 				return a.Warn(fmt.Sprintf("%s: the selection has changed meanwhile; choose again", x.Label))
 			}
 			return a.run(x, tea.KeyMsg{})
@@ -37,8 +66,6 @@ func (a *App) actionMenu() tea.Cmd {
 		}
 		m.Items = append(m.Items, it)
 	}
-	a.Push(m)
-	return nil
 }
 
 func (a *App) sortMenu() tea.Cmd {

@@ -20,10 +20,16 @@ func (a *App) Go(s ScreenID) tea.Cmd {
 	a.last, a.Screen = a.Screen, s
 	a.Events.Look(s == ScreenEvents)
 	a.want()
+	cmd := a.lookAtQueue()
 	if s == ScreenDetail {
-		return a.Detail.Open(a.Detail.Key, a.Detail.Tab)
+		return tea.Batch(cmd, a.Detail.Open(a.Detail.Key, a.Detail.Tab))
 	}
-	return nil
+	return cmd
+}
+
+// lookAtQueue tells the queue whether it is looked at.
+func (a *App) lookAtQueue() tea.Cmd {
+	return a.Queue.Show(a.Screen == ScreenQueue || a.Screen == ScreenJob)
 }
 
 // openDetail turns to a VM's detail.
@@ -32,7 +38,7 @@ func (a *App) openDetail(k backend.Key, t Tab) tea.Cmd {
 		a.last, a.Screen = a.Screen, ScreenDetail
 		a.Events.Look(false)
 	}
-	cmd := a.Detail.Open(k, t)
+	cmd := tea.Batch(a.lookAtQueue(), a.Detail.Open(k, t))
 	a.want()
 	return cmd
 }
@@ -43,6 +49,12 @@ func (a *App) Escape() tea.Cmd {
 	case a.Screen == ScreenDetail && a.Detail.Search.Text != "":
 		a.Detail.Search = Search{}
 	case a.Screen == ScreenConnect:
+	case a.Screen == ScreenJob:
+		a.last = ScreenVMs
+		cmd := a.Go(ScreenQueue)
+		a.last = ScreenVMs
+		return cmd
+	case a.Screen == ScreenQueue && a.Queue.peel():
 	case a.Screen != ScreenVMs:
 		back := a.last
 		if back == a.Screen || back == ScreenConnect {
@@ -95,6 +107,10 @@ func (a *App) open() tea.Cmd {
 		return a.openHost()
 	case ScreenEvents:
 		return a.openEvent()
+	case ScreenQueue:
+		if j := a.Queue.Selected(); j != nil {
+			return a.openJob(j.ID)
+		}
 	default:
 		if r := a.VMs.Selected(); r != nil {
 			return a.openDetail(r.Key(), TabOverview)
@@ -154,6 +170,10 @@ func (a *App) move(n int, k tea.KeyMsg) tea.Cmd {
 		a.Detail.Scroll(k)
 	case ScreenConnect:
 		a.Connect.Top = scrolled(a.Connect.Top, a.Connect.Lines, a.Connect.Page, k)
+	case ScreenJob:
+		a.Job.Top = scrolled(a.Job.Top, a.Job.Lines, a.Job.Page, k)
+	case ScreenQueue:
+		a.Queue.moveBy(n)
 	default:
 		a.moveList(n)
 	}
@@ -187,6 +207,10 @@ func (a *App) Click(i int) tea.Cmd {
 		a.Hosts.Move(a.Hosts.top + i - a.Hosts.index)
 	case ScreenEvents:
 		a.Events.Move(a.Events.top + i - a.Events.index)
+	case ScreenQueue:
+		if j := a.Queue.clicked(i); j != nil {
+			return a.openJob(j.ID)
+		}
 	}
 	return nil
 }
@@ -210,6 +234,10 @@ func (a *App) Wheel(n int) tea.Cmd {
 		a.want()
 	case ScreenDetail:
 		a.Detail.ScrollBy(n)
+	case ScreenJob:
+		a.Job.Top = max(0, min(a.Job.Top+n, a.Job.Lines-a.Job.Page))
+	case ScreenQueue:
+		a.Queue.wheel(n)
 	default:
 		a.moveList(n)
 	}

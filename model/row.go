@@ -22,6 +22,8 @@ type Row struct {
 	HostDown bool
 	// PolledAt is when the host last answered for this VM.
 	PolledAt time.Time
+	// Queued is what the queue has to say of it: "#3 14:05 hv2", or empty.
+	Queued string
 }
 
 // Rates are what counters did between two readings. NaN means not known.

@@ -31,7 +31,7 @@ func (r *Root) lineNote() string {
 	if r.app.Line.Search {
 		return itoa(len(r.app.Detail.Search.Hits)) + " lines"
 	}
-	_, err := r.app.VMs.Filter()
+	err := r.app.Line.Problem()
 	var wrong *model.FilterError
 	if errors.As(err, &wrong) {
 		return backend.Clean(widget.Fit(wrong.Problem, min(widget.Width(wrong.Problem), r.w-26)))
@@ -123,6 +123,8 @@ func overlayHints(o model.Overlay) []widget.Hint {
 		if o.Open != nil {
 			return []widget.Hint{{Key: "enter", Text: "open the VM"}, {Key: "j k", Text: "scroll"}, {Key: "esc", Text: "leave"}}
 		}
+	case *model.Form:
+		return []widget.Hint{{Key: "tab", Text: "move"}, {Key: "←→", Text: "choose"}, {Key: "space", Text: "switch"}, {Key: "enter", Text: "next, press"}, {Key: "PgDn", Text: "scroll"}, {Key: "esc", Text: "leave"}}
 	case *model.Prompt:
 		return []widget.Hint{{Key: "enter", Text: "go"}, {Key: "esc", Text: "leave"}}
 	}

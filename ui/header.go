@@ -202,6 +202,10 @@ func (r *Root) title() string {
 		segs = []segment{{r.st(themes.RoleTitle, "Hosts "+itoa(len(a.Fleet.Hosts()))), 0}}
 	case model.ScreenEvents:
 		segs = []segment{{r.st(themes.RoleTitle, "Events "+itoa(len(a.Events.Entries()))), 0}, {r.st(themes.RoleMuted, "since berth was started"), 3}}
+	case model.ScreenQueue:
+		segs = r.queueTitle()
+	case model.ScreenJob:
+		segs = r.jobTitle()
 	case model.ScreenDetail:
 		segs = r.detailTitle()
 	case model.ScreenConnect:

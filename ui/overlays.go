@@ -31,6 +31,8 @@ func (r *Root) overlayBox(o model.Overlay) string {
 		return r.menuBox(o)
 	case *model.Prompt:
 		return r.promptBox(o)
+	case *model.Form:
+		return r.formBox(o)
 	case *model.HelpPage:
 		return r.helpBox(o)
 	case *model.Notice:
@@ -52,6 +54,10 @@ func (r *Root) clickOverlay(o model.Overlay, x, y int) tea.Cmd {
 		if y == h-2 {
 			return r.app.PressButton(o, widget.ButtonAt([]string{"No", o.Yes}, w, x))
 		}
+	case *model.Form:
+		if y == h-2 {
+			return r.app.PressForm(o, widget.ButtonAt([]string{"No", o.Yes}, w, x))
+		}
 	case *model.Menu:
 		if i := r.menuTop(o) + y - 1; y > 0 && y < h-1 && i < len(o.Items) {
 			return r.app.ChooseItem(o, i)
@@ -65,6 +71,8 @@ func (r *Root) layoutOverlay(o model.Overlay) {
 	switch o := o.(type) {
 	case *model.Confirm:
 		r.layoutConfirm(o)
+	case *model.Form:
+		r.layoutForm(o)
 	case *model.Notice:
 		o.Lines, o.Page = len(r.noticeLines(o)), r.noticePage()
 	case *model.HelpPage:

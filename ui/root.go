@@ -103,8 +103,11 @@ func (r *Root) View() string {
 }
 
 func (r *Root) selected() *model.Row {
-	if r.app.Screen == model.ScreenDetail {
+	switch r.app.Screen {
+	case model.ScreenDetail:
 		return r.app.Detail.Row()
+	case model.ScreenQueue, model.ScreenJob:
+		return r.app.JobRow()
 	}
 	return r.app.VMs.Selected()
 }
@@ -130,11 +133,28 @@ func (r *Root) layout() {
 		r.detail = r.detailLines(r.w)
 		a.Detail.SetScroll(len(r.detail), max(1, body-detailHead))
 	}
+	r.layoutQueue(body)
 	if a.Screen == model.ScreenConnect {
 		a.Connect.Lines, a.Connect.Page = len(r.connectLines(r.w)), body
 	}
 	for _, o := range a.Overlays {
 		r.layoutOverlay(o)
+	}
+}
+
+// layoutQueue tells the queue's screens how much room there is, and works out
+// what scrolls there.
+func (r *Root) layoutQueue(body int) {
+	a := r.app
+	switch a.Screen {
+	case model.ScreenQueue:
+		if a.Queue.AsGantt {
+			a.Queue.SetGanttPage(ganttLanes(body))
+		}
+		a.Queue.SetPage(widget.VisibleRows(body - r.queueHostLines(body)))
+	case model.ScreenJob:
+		r.detail = r.jobLines(r.w)
+		a.Job.SetScroll(len(r.detail), body)
 	}
 }
 
@@ -161,6 +181,10 @@ func (r *Root) body(w, h int) string {
 		return r.hostsBody(w, h)
 	case model.ScreenEvents:
 		return r.eventsBody(w, h)
+	case model.ScreenQueue:
+		return r.queueBody(w, h)
+	case model.ScreenJob:
+		return r.jobBody(w, h)
 	case model.ScreenDetail:
 		return r.detailBody(w, h)
 	case model.ScreenConnect:
@@ -214,6 +238,10 @@ func (r *Root) click(x, y int) tea.Cmd {
 			return r.app.SortByHeader(r.app.VMs.Columns[cols[i].Index-1])
 		}
 		return nil
+	case r.app.Screen == model.ScreenQueue:
+		if y -= r.queueHostLines(r.bodyHeight()); y < 1 {
+			return nil
+		}
 	case y == 0:
 		return nil
 	}

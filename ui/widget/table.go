@@ -22,6 +22,10 @@ type TableView struct {
 	// Cells returns a row's cells, one for each of Columns. The slice may be
 	// used again for the next row.
 	Cells func(row int) []Cell
+	// Line returns the text of a row that is one line across all columns, as a
+	// heading between rows; ok is false for a row of cells. The text may be
+	// styled. Nil where there are none.
+	Line func(row int) (text string, ok bool)
 	// RowStyle is laid under a row's cells: marked, flashing. Nil is plain.
 	RowStyle func(row int) themes.Style
 	// Empty is shown when there are no rows.
@@ -143,6 +147,12 @@ func (t *TableView) gap(b *strings.Builder, room int, under themes.Style) int {
 
 // row writes one row in exactly w cells.
 func (t *TableView) row(b *strings.Builder, row, w int) {
+	if t.Line != nil {
+		if text, ok := t.Line(row); ok {
+			b.WriteString(FitTail(text, w, t.Glyphs.Ellipsis))
+			return
+		}
+	}
 	var under themes.Style
 	if t.RowStyle != nil {
 		under = t.RowStyle(row)
