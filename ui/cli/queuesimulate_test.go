@@ -298,7 +298,7 @@ func TestCompareIsPlainInAFile(t *testing.T) {
 	if code != 0 || strings.Contains(out+errs, "\x1b") {
 		t.Errorf("%d\n%q\n%s", code, out, errs)
 	}
-	for _, want := range []string{"4 jobs on 1 × 4 vCPU, 8192 MiB; 1 never fit: giant", "POLICY", "mean bsld", "mean wait", "*: berth's default"} {
+	for _, want := range []string{"4 jobs on 1 × 4 vCPU, 8192 MiB\n1 never fit: giant\n", "POLICY", "mean bsld", "mean wait", "*: default"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)
 		}

@@ -142,7 +142,7 @@ func (a *app) printComparison(list []contender, b *bench) error {
 	first := &list[0].trial
 	fmt.Fprintf(a.Stdout, "%d jobs on %s", first.Jobs, b.machine)
 	if first.NeverFit > 0 {
-		fmt.Fprintf(a.Stdout, "; %d never fit: %s", first.NeverFit, someNames(first.NeverFits))
+		fmt.Fprintf(a.Stdout, "\n%d never fit: %s", first.NeverFit, someNames(first.NeverFits))
 	}
 	fmt.Fprint(a.Stdout, "\n\n")
 	columns := contenderColumns
@@ -157,7 +157,7 @@ func (a *app) printComparison(list []contender, b *bench) error {
 		return err
 	}
 	_, err := io.WriteString(a.Stdout, "\n"+p.draw(list)+
-		"\nCapitals: no other policy has a shorter mean wait and a lower mean bsld. *: berth's default.\n")
+		"\nCapitals: none has both a shorter mean wait and a lower mean bsld. *: default\n")
 	return err
 }
 
