@@ -37,6 +37,12 @@ type Fixture struct {
 	NoScreenshot string
 	// NoLog says why no QEMU logs can be had; empty: they can.
 	NoLog string
+	// NoShares says why running domains have no CPU shares; empty: they have.
+	NoShares string
+	// NoBoot says why nobody knows which boot of the host this is; empty: it is known.
+	NoBoot string
+	// NoImages says why nobody looks whether a disk image is there; empty: it is found out.
+	NoImages string
 	// NoEvents says why the host tells nothing; empty: it does.
 	NoEvents string
 	// VagueErrors says why the driver's refusals do not tell their reason, so
@@ -112,6 +118,9 @@ var cases = []struct {
 	{"ConsoleNeedsARunningDomain", consoleNeedsARunningDomain},
 	{"ScreenshotIsAPicture", screenshotIsAPicture},
 	{"LogTailIsBounded", logTailIsBounded},
+	{"CapacityIsWellFormed", capacityIsWellFormed},
+	{"SharesAreOfTheRunningDomain", sharesAreOfTheRunningDomain},
+	{"ReachTellsWhatIsMissing", reachTellsWhatIsMissing},
 	{"GuestNeedsAnAgent", guestNeedsAnAgent},
 	{"HostileStringsComeOutClean", hostileStringsComeOutClean},
 }

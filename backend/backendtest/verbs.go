@@ -48,6 +48,8 @@ var transitions = []transition{
 	{name: "save", before: verbs(backend.VerbStart), verb: backend.VerbSave, state: backend.Shutoff, reason: "saved", also: saved},
 	{name: "restore", before: verbs(backend.VerbStart, backend.VerbSave), verb: backend.VerbRestore, state: backend.Running, reason: "restored", also: notSaved},
 	{name: "start from saved", before: verbs(backend.VerbStart, backend.VerbSave), verb: backend.VerbStart, state: backend.Running, reason: "restored", also: notSaved},
+	{name: "start paused from saved", before: verbs(backend.VerbStart, backend.VerbSave), verb: backend.VerbStartPaused, state: backend.Paused, reason: "migrating", also: notSaved},
+	{name: "resume what was restored paused", before: verbs(backend.VerbStart, backend.VerbSave, backend.VerbStartPaused), verb: backend.VerbResume, state: backend.Running, reason: "unpaused"},
 	{name: "start fresh", before: verbs(backend.VerbStart, backend.VerbSave), verb: backend.VerbStartFresh, state: backend.Running, reason: "booted", also: notSaved},
 	{name: "remove saved state", before: verbs(backend.VerbStart, backend.VerbSave), verb: backend.VerbSaveRemove, state: backend.Shutoff, also: notSaved},
 	{name: "autostart on", verb: backend.VerbAutostartOn, state: backend.Shutoff, also: autostart(true)},

@@ -32,6 +32,12 @@ func open(t testing.TB, uri string, readOnly bool) *libvirt.Host {
 func TestLabConformanceQEMU(t *testing.T) {
 	l := lab.Shared(t)
 	hv := l.Host(1)
+	noShares := ""
+	if err := lab.CgroupsMissing(); err != nil {
+		noShares = err.Error()
+	} else if err := hv.Cgroups(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	definition := func(name, title, description string) string {
 		text, err := hv.XML(lab.Guest{Name: name, Title: title, Description: description, OS: true, VGA: true})
 		if err != nil {
@@ -48,6 +54,7 @@ func TestLabConformanceQEMU(t *testing.T) {
 		},
 		GuestObeys: true,
 		HasAgent:   true,
+		NoShares:   noShares,
 		NoLog:      "the lab host's /var/log is not this machine's; testdata/lab/detail.txt reads one on the host",
 		Console:    &backendtest.Talk{Prompt: "login: ", Type: "root\r", Reply: "Password: "},
 		Within:     time.Minute,
@@ -103,6 +110,9 @@ func TestLabConformanceTestDriver(t *testing.T) {
 		VagueErrors:  "the mock driver calls every refusal an internal error",
 		VagueReasons: "the mock driver says booted of what was restored",
 		NoLog:        "the mock driver runs no QEMU",
+		NoShares:     "the mock driver's domains have a weight of another kind",
+		NoBoot:       "the mock driver is no machine",
+		NoImages:     "the mock driver has no files",
 		NoCounters:   "the mock driver's domains use no CPU",
 		NoScreenshot: "the mock driver's picture is the same whether a domain runs or not",
 	})

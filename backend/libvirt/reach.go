@@ -24,6 +24,9 @@ import (
 func (h *Host) Reach(ctx context.Context, xml string) error {
 	const op = "run"
 	x, err := parseDomain(xml)
+	if err == nil && x.Name == "" {
+		err = fmt.Errorf("%w: this is no domain's XML", backend.ErrInvalid)
+	}
 	if err != nil {
 		return failed(op, "a VM on "+h.name, err)
 	}

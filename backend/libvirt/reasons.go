@@ -33,6 +33,8 @@ var reasonWords = [...][]string{
 //   - The end of a guest while no libvirtd ran is told by the next one: "shutdown"
 //     when the guest powered off, for libvirt's QEMUs stay until they were asked
 //     (-no-shutdown), "crashed" when QEMU was killed.
+//   - A libvirtd that has just started and is still taking up its QEMUs says
+//     "daemon" of one that it was asked to destroy in that moment.
 //   - A libvirtd that starts again has forgotten why the domains that were off
 //     already are off, and so has one on a host that was booted: "" for all of
 //     them. So "" after a run means either that it ended before libvirtd's last

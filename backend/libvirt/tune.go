@@ -11,8 +11,13 @@ import (
 	"berth/backend"
 )
 
-// live selects the running domain's own settings, with strings among them.
-const live = uint32(libvirt.DomainAffectLive) | uint32(libvirt.TypedParamStringOkay)
+// live selects the running domain's own settings. Reading them berth must say
+// that it knows strings, of which there are some beside what it wants; setting
+// them it must not.
+const (
+	live      = uint32(libvirt.DomainAffectLive)
+	liveWords = live | uint32(libvirt.TypedParamStringOkay)
+)
 
 // errNoShares is the error of a host whose libvirt controls neither CPU nor I/O.
 var errNoShares = fmt.Errorf("%w: this host's libvirt has no cgroup controllers for its VMs", backend.ErrUnsupported)
@@ -101,17 +106,17 @@ func cpuShares(lv *libvirt.Libvirt, d libvirt.Domain) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	params, err := lv.DomainGetSchedulerParametersFlags(d, n, live)
+	params, err := lv.DomainGetSchedulerParametersFlags(d, n, liveWords)
 	return valueOf(params, libvirt.DomainSchedulerCPUShares), err
 }
 
 // ioWeight is the domain's blkio weight.
 func ioWeight(lv *libvirt.Libvirt, d libvirt.Domain) (uint64, error) {
-	_, n, err := lv.DomainGetBlkioParameters(d, 0, live)
+	_, n, err := lv.DomainGetBlkioParameters(d, 0, liveWords)
 	if err != nil {
 		return 0, err
 	}
-	params, _, err := lv.DomainGetBlkioParameters(d, n, live)
+	params, _, err := lv.DomainGetBlkioParameters(d, n, liveWords)
 	return valueOf(params, libvirt.DomainBlkioWeight), err
 }
 

@@ -28,9 +28,7 @@ var verbCalls = map[backend.Verb]verbCall{
 	backend.VerbReset: func(lv *libvirt.Libvirt, d libvirt.Domain, _ backend.Action) error {
 		return lv.DomainReset(d, 0)
 	},
-	backend.VerbDestroy: func(lv *libvirt.Libvirt, d libvirt.Domain, _ backend.Action) error {
-		return lv.DomainDestroyFlags(d, libvirt.DomainDestroyDefault)
-	},
+	backend.VerbDestroy: destroy,
 	backend.VerbSuspend: func(lv *libvirt.Libvirt, d libvirt.Domain, _ backend.Action) error {
 		return lv.DomainSuspend(d)
 	},
@@ -101,6 +99,23 @@ func shutdown(mode libvirt.DomainShutdownFlagValues) verbCall {
 		}
 		return lv.DomainShutdownFlags(d, mode)
 	}
+}
+
+// destroy cuts a domain's power. A libvirtd that has just started and is still
+// taking up its QEMUs kills this one, finds it gone before it is done, enters
+// "daemon" as the reason, and says that the domain is not running (seen with
+// libvirt 9.0): what was wanted has happened all the same.
+func destroy(lv *libvirt.Libvirt, d libvirt.Domain, _ backend.Action) error {
+	before, _, stateErr := lv.DomainGetState(d, 0)
+	err := lv.DomainDestroyFlags(d, libvirt.DomainDestroyDefault)
+	if stateErr != nil || !stateOf(before).Active() || !hasCode(err, libvirt.ErrOperationInvalid) {
+		return err
+	}
+	after, why, stateErr := lv.DomainGetState(d, 0)
+	if stateErr == nil && stateOf(after) == backend.Shutoff && why == int32(libvirt.DomainShutoffDaemon) {
+		return nil
+	}
+	return err
 }
 
 // restore starts from a saved state; without one it refuses, where start would boot.

@@ -53,8 +53,8 @@ func Attach(dir string) (*Lab, error) {
 	return l, nil
 }
 
-// Ask has the process that serves the lab kill, boot, cut (pull the cable of)
-// or join (plug in again) host i, or end the whole lab: down.
+// Ask has the process that serves the lab kill, boot, cut (pull the cable of),
+// join (plug in again) or give cgroups to host i, or end the whole lab: down.
 func (l *Lab) Ask(what string, i int) error {
 	c, err := net.Dial("unix", l.socket())
 	if err != nil {
@@ -125,6 +125,8 @@ func (l *Lab) obey(ctx context.Context, line string) error {
 		return h.Cable(ctx, false)
 	case "join":
 		return h.Cable(ctx, true)
+	case "cgroups":
+		return h.Cgroups(ctx)
 	}
 	return fmt.Errorf("nothing is called %q", what)
 }

@@ -24,8 +24,9 @@ type Host struct {
 	Dir  string // its run, etc, lib, log and cache directories are here
 	PID  int    // of the host's first process, as this machine sees it; 0 while it is off
 
-	lab  *Lab
-	init *process
+	lab     *Lab
+	init    *process
+	cgroups bool // see Cgroups
 }
 
 const libvirtdConf = `listen_tls = 1
@@ -42,7 +43,7 @@ ca_file = "/etc/libvirt/pki/cacert.pem"
 host_uuid = "%s"
 `
 
-// No cgroups, no security labels and no changed owners: the lab must leave no
+// No cgroups (but see Cgroups), no security labels and no changed owners: the lab must leave no
 // trace outside its directory. No virtlogd either, so libvirtd is all there is.
 const qemuConf = `user = "root"
 group = "root"
@@ -120,6 +121,9 @@ func (h *Host) Boot(ctx context.Context) error {
 		log, _ := os.ReadFile(console.Name())
 		return fmt.Errorf("lab: %s did not come up: %w: %s", h.Name, err, log)
 	}
+	if h.cgroups {
+		return h.Cgroups(ctx)
+	}
 	return nil
 }
 
@@ -130,7 +134,7 @@ func (h *Host) start(ctx context.Context, console *os.File) error {
 		return err
 	}
 	h.init, h.PID = p, p.pid
-	if err := errors.Join(h.lab.net.plug(ctx, h.Name, p.init()), p.tell("plugged")); err != nil {
+	if err := errors.Join(h.lab.net.plug(ctx, h.Name, h.Addr, p.init()), p.tell("plugged")); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
@@ -163,6 +167,9 @@ func (h *Host) Kill() error {
 	err := h.init.kill()
 	h.lab.net.unplugHost(h.Name)
 	h.init, h.PID = nil, 0
+	if h.cgroups {
+		err = errors.Join(err, h.dropCgroups())
+	}
 	return err
 }
 

@@ -3,6 +3,7 @@ package lab
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -103,13 +104,22 @@ func (n *network) inSwitch(args ...string) []string {
 	return append([]string{"nsenter", "-t", n.sw.init(), "-n", "ip"}, args...)
 }
 
-// plug lays a cable from the bridge to eth0 in the namespace of pid.
-func (n *network) plug(ctx context.Context, host, pid string) error {
+// plug lays a cable from the bridge to eth0 in the namespace of pid. A host
+// keeps its network card when it is booted again: with another address of the
+// card nobody would reach it until their memory of the old one ended.
+func (n *network) plug(ctx context.Context, host, addr, pid string) error {
 	port := n.switchPort(host)
 	return runAll(ctx,
-		n.inSwitch("link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", pid),
+		n.inSwitch("link", "add", port, "type", "veth", "peer", "name", "eth0", "address", cardOf(addr), "netns", pid),
 		n.inSwitch("link", "set", port, "master", "br0", "up"),
 	)
+}
+
+// cardOf is the network card's address of the host with an IPv4 address, a
+// locally administered one.
+func cardOf(addr string) string {
+	ip := net.ParseIP(addr).To4()
+	return net.HardwareAddr{0x02, 0xbe, ip[0], ip[1], ip[2], ip[3]}.String()
 }
 
 // unplugHost takes the host's cable away at once; the kernel would do so a

@@ -26,6 +26,7 @@ const usage = `usage: lab [-dir DIR] COMMAND
   crowd I [FLAGS] NAME   many guests, NAME-001 ...: -n defined, -running of them started
   stop I NAME | cont I NAME           freeze a guest's QEMU, let it go on
   kill I | boot I | cut I | join I    power and network cable of host I
+  cgroups I              give host I CPU shares and I/O weights; restarts its libvirtd
   restart I              restart host I's libvirtd`
 
 func main() {
@@ -98,7 +99,7 @@ func onHost(l *lab.Lab, i int, name string, args []string) error {
 			return flag.ErrHelp
 		}
 		return h.Signal(ctx, args[0], map[string]syscall.Signal{"stop": syscall.SIGSTOP, "cont": syscall.SIGCONT}[name])
-	case "kill", "boot", "cut", "join":
+	case "kill", "boot", "cut", "join", "cgroups":
 		return l.Ask(name, i)
 	case "restart":
 		return h.RestartLibvirtd(ctx)
