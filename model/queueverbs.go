@@ -24,9 +24,15 @@ type jobVerb struct {
 	can func(*backend.Job) error
 }
 
+// Why a verb makes no sense on a job. They are made once: with many jobs
+// marked they are asked for often.
 var (
-	errEnded   = errors.New("it has ended")
-	errNotWait = errors.New("it does not wait")
+	errEnded      = errors.New("it has ended")
+	errNotWait    = errors.New("it does not wait")
+	errHeld       = errors.New("it is held already")
+	errNotHeld    = errors.New("it is not held")
+	errNothing    = errors.New("nothing went wrong with it that a retry could heal")
+	errCancelling = errors.New("it is being cancelled; by force, as by pulling the power cord, it ends at once")
 )
 
 func waits(j *backend.Job) error {
@@ -50,14 +56,14 @@ var (
 	jobHold = jobVerb{id: "hold", label: "Hold", doing: "holding", done: "held back", change: backend.JobChange{Hold: true},
 		can: func(j *backend.Job) error {
 			if j.Held {
-				return errors.New("it is held already")
+				return errHeld
 			}
 			return waits(j)
 		}}
 	jobRelease = jobVerb{id: "release", label: "Release", doing: "releasing", done: "released", change: backend.JobChange{Release: true},
 		can: func(j *backend.Job) error {
 			if !j.Held && j.State != backend.JobHeld {
-				return errors.New("it is not held")
+				return errNotHeld
 			}
 			return waits(j)
 		}}
@@ -67,13 +73,13 @@ var (
 			if j.State == backend.JobError || j.State == backend.JobFailed || (j.State.Waiting() && j.Attempts > 0) {
 				return nil
 			}
-			return errors.New("nothing went wrong with it that a retry could heal")
+			return errNothing
 		}}
 	jobCancel = jobVerb{id: "cancel", label: "Cancel", doing: "cancelling", done: "being cancelled", yes: "Cancel it",
 		warn:   "A job that waits leaves the queue and loses its place. One that runs has its guest asked to power off.",
 		change: backend.JobChange{Cancel: true}, can: func(j *backend.Job) error {
 			if j.Cancel && !j.State.Ended() {
-				return errors.New("it is being cancelled; by force, as by pulling the power cord, it ends at once")
+				return errCancelling
 			}
 			return lives(j)
 		}}

@@ -124,7 +124,7 @@ func overlayHints(o model.Overlay) []widget.Hint {
 			return []widget.Hint{{Key: "enter", Text: "open the VM"}, {Key: "j k", Text: "scroll"}, {Key: "esc", Text: "leave"}}
 		}
 	case *model.Form:
-		return []widget.Hint{{Key: "tab", Text: "move"}, {Key: "←→", Text: "choose"}, {Key: "space", Text: "switch"}, {Key: "enter", Text: "next, press"}, {Key: "PgDn", Text: "scroll"}, {Key: "esc", Text: "leave"}}
+		return []widget.Hint{{Key: "tab", Text: "move"}, {Key: "< >", Text: "choose"}, {Key: "space", Text: "switch"}, {Key: "enter", Text: "next, press"}, {Key: "PgDn", Text: "scroll"}, {Key: "esc", Text: "leave"}}
 	case *model.Prompt:
 		return []widget.Hint{{Key: "enter", Text: "go"}, {Key: "esc", Text: "leave"}}
 	}

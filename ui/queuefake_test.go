@@ -19,8 +19,13 @@ type fakeQueue struct {
 }
 
 func (q *fakeQueue) State(context.Context) (backend.QueueState, error) { return q.state, q.err }
-func (q *fakeQueue) Wait(context.Context, int64) error                 { return context.DeadlineExceeded }
-func (q *fakeQueue) Close() error                                      { return nil }
+func (q *fakeQueue) Wait(_ context.Context, revision int64) error {
+	if q.state.Revision != revision {
+		return nil
+	}
+	return context.DeadlineExceeded
+}
+func (q *fakeQueue) Close() error { return nil }
 func (q *fakeQueue) Log(context.Context, backend.LogQuery) ([]backend.JobEvent, error) {
 	return nil, nil
 }
@@ -149,4 +154,14 @@ func livingQueue(now time.Time) *fakeQueue {
 			Events: []backend.JobEvent{{ID: 1, At: now.Add(-89 * time.Minute), What: "submitted", Who: "alice"}, {ID: 2, At: now.Add(-30 * time.Minute), What: "promised", Who: "engine", Host: "ams-hv1", Detail: "10:30"}},
 		},
 	}
+}
+
+// edit changes the state as another process would.
+func (q *fakeQueue) edit(f func(*backend.QueueState)) {
+	st := q.state
+	st.Jobs = append([]backend.Job(nil), st.Jobs...)
+	st.Hosts = append([]backend.QueueHost(nil), st.Hosts...)
+	f(&st)
+	st.Revision++
+	q.state = st
 }
