@@ -39,6 +39,7 @@ func (f *Fleet) build() {
 	for _, h := range f.hosts {
 		h.size()
 	}
+	f.buildShelf()
 	f.load() // the loads of the first tick
 	f.nextTick = f.tick
 	for _, h := range f.hosts {

@@ -48,14 +48,15 @@ type Fleet struct {
 	life context.Context // ends with Close
 	end  context.CancelFunc
 
-	mu       sync.Mutex // guards what follows and everything in it
-	now      storyTime
-	nextTick storyTime
-	agenda   agenda
-	hosts    []*host
-	services []*service
-	things   uint64 // how many machines there ever were; numbers their streams
-	pump     pump
+	mu        sync.Mutex // guards what follows and everything in it
+	now       storyTime
+	nextTick  storyTime
+	agenda    agenda
+	hosts     []*host
+	services  []*service
+	shelfSize uint64 // bytes of the disk images' file system
+	things    uint64 // how many machines there ever were; numbers their streams
+	pump      pump
 }
 
 // New makes a fleet. It starts no goroutine before somebody watches a host.

@@ -59,6 +59,9 @@ var (
 	_ backend.Consoler      = (*host)(nil)
 	_ backend.Screenshotter = (*host)(nil)
 	_ backend.LogTailer     = (*host)(nil)
+	_ backend.Tuner         = (*host)(nil)
+	_ backend.Capacitor     = (*host)(nil)
+	_ backend.Reacher       = (*host)(nil)
 )
 
 // Name is the host's label.

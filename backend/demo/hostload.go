@@ -53,8 +53,9 @@ func (h *host) share(dt float64) {
 		}
 	}
 	h.own = 0.06 + 0.004*float64(active) + io/(900*mib)
-	h.cpuShare = portion(0.98*float64(h.cpus)-h.own, cpu)
-	h.diskShare = portion(h.diskSpeed, io)
+	have := 0.98*float64(h.cpus) - h.own
+	h.cpuShare, h.diskShare = portion(have, cpu), portion(h.diskSpeed, io)
+	h.divide(have, h.diskSpeed)
 	busy := min(io/h.diskSpeed, 0.97)
 	h.latency = 0.00028 / (1 - busy) // as a single queue's: service time over what is free of it
 	h.guestCPU = 0

@@ -15,6 +15,7 @@ const (
 	reasonUnpaused = "unpaused"
 	reasonUser     = "user"
 	reasonSaving   = "saving"
+	reasonIncoming = "migrating" // also of what is restored paused; libvirt never says otherwise
 	reasonIOError  = "I/O error"
 	reasonShutdown = "shutdown"
 	reasonDestroy  = "destroyed"
@@ -109,6 +110,7 @@ func (v *vm) startProcess(d *definition) {
 	v.row.ID = h.nextID
 	v.row.StartedAt = f.shown(f.now)
 	v.acc, v.rates, v.segment = meters{}, meters{}, f.now
+	v.shares, v.cpuPart, v.ioPart = usualShares, h.cpuShare, h.diskShare
 	v.draw.balloon = float64(d.curMem)
 	v.firstTap = h.taps
 	h.taps += len(d.nics)

@@ -266,11 +266,11 @@ func (v *vm) grant() meters {
 	if !v.clockRuns() {
 		return meters{}
 	}
-	io := min(h.cpuShare, h.diskShare)
+	cpu, io := v.cpuPart, min(v.cpuPart, v.ioPart)
 	m := meters{
-		cpu: d.cpu * h.cpuShare, wait: d.cpu * (1 - h.cpuShare),
+		cpu: d.cpu * cpu, wait: d.cpu * (1 - cpu),
 		readBytes: d.read * io, wrtBytes: d.write * io,
-		rxBytes: d.rx * h.cpuShare, txBytes: d.tx * h.cpuShare,
+		rxBytes: d.rx * cpu, txBytes: d.tx * cpu,
 	}
 	m.readOps = m.readBytes / orElse(r.readSize, 24*kib)
 	m.wrtOps = m.wrtBytes / orElse(r.wrtSize, 16*kib)
@@ -278,8 +278,8 @@ func (v *vm) grant() meters {
 	m.readTime = m.readOps * h.latency
 	m.wrtTime = m.wrtOps * h.latency * 1.4
 	m.rxPkts, m.txPkts = m.rxBytes/780, m.txBytes/920
-	if h.cpuShare < 0.85 {
-		m.rxDrop = m.rxPkts * (0.85 - h.cpuShare) * 0.02
+	if cpu < 0.85 {
+		m.rxDrop = m.rxPkts * (0.85 - cpu) * 0.02
 	}
 	// QEMU's own threads: a little always, more for every request.
 	m.cpu += 0.003 + (m.readOps+m.wrtOps)*9e-6 + (m.rxPkts+m.txPkts)*2e-6

@@ -148,7 +148,7 @@ func (v *vm) restore(paused bool) {
 	v.pending = plan{in: s.pending.in, do: s.pending.do, gen: v.pending.gen + 1}
 	v.host.tell(v, backend.EventLifecycle, "started", "restored")
 	if paused || s.paused {
-		v.enterState(backend.Paused, reasonUser)
+		v.enterState(backend.Paused, reasonIncoming)
 		v.host.tell(v, backend.EventLifecycle, "suspended", "restored")
 	} else {
 		v.enterState(backend.Running, reasonRestored)

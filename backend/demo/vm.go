@@ -49,6 +49,9 @@ type vm struct {
 	ha        bool      // a cluster manager starts it again
 	staticIP  bool      // nobody but the guest knows its address
 
+	shares          backend.Shares // weights against the others on its host
+	cpuPart, ioPart float64        // what it gets of what it asks for
+
 	draw    draw
 	acc     meters // what it used up to segment
 	rates   meters // and uses since
