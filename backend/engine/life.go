@@ -81,7 +81,7 @@ type sight struct {
 	away     *backend.VM // active on another host
 	awayBoot string
 	others   bool // every other host on which it was ever seen was read, or is off
-	defined  bool // on any host
+	gone     bool // every host on which it was ever seen was read, and none has it
 	roams    bool // another host would take it
 
 	ready  bool          // what it depends on has ended well
@@ -185,7 +185,7 @@ func (t *turn) waiting() {
 	case t.s.away != nil:
 		t.foundRunning()
 		return
-	case t.s.others && !t.s.defined:
+	case t.s.gone:
 		t.fail("it is defined on no host any more")
 		return
 	}

@@ -33,23 +33,23 @@ func (t *turn) notStarted() {
 	case j.Cancel:
 		t.become(backend.JobCancelled, "cancelled", "before it ran")
 	case t.m.note.Abort != "":
-		t.refused(errors.New(t.m.note.Abort), t.m.note.Heals)
+		t.refused(t.m.note.Abort, t.m.note.Why.Code, t.m.note.Heals)
 	case t.s.away != nil:
 		t.foundRunning()
 	case t.rebooted():
 		t.become(backend.JobRecovery, "recovery", "its host was booted before it ran")
 	case j.Launch == backend.LaunchPaused:
-		t.refused(errors.New("somebody ended it before it ran"), true)
-	case t.s.vm == nil && !t.s.defined && t.s.others:
+		t.refused("somebody ended it before it ran", backend.WhyRetry, true)
+	case t.s.gone:
 		t.fail("it is defined on no host any more")
 	case !tried && !t.s.others:
 		t.requeue("queued", "a host on which it may run cannot be asked")
 	case !tried:
 		t.m.act = actStart
 	case err == nil:
-		t.refused(errors.New("it was off again at once"), true)
+		t.refused("it was off again at once", backend.WhyRetry, true)
 	default:
-		t.refused(err, heals(err))
+		t.refused(err.Error(), refusalCode(err), heals(err))
 	}
 }
 
@@ -89,7 +89,7 @@ func (t *turn) letRun() {
 		t.wake(j.NextTry)
 	default: // it is paused still, so it has not run
 		n := t.note()
-		n.Abort, n.Heals = err.Error(), heals(err)
+		n.Abort, n.Heals, n.Why.Code = err.Error(), heals(err), refusalCode(err)
 		t.job().Launch = backend.LaunchPaused
 		t.m.act = actDestroy
 	}
@@ -125,10 +125,10 @@ func (t *turn) started() {
 
 // refused is a start that libvirt did not carry out: the job waits for the
 // next try, elsewhere if this host would refuse it again, or has failed.
-func (t *turn) refused(err error, heals bool) {
+func (t *turn) refused(words string, code backend.ReasonCode, heals bool) {
 	host := t.m.job.RunsOn
 	if !heals && !t.s.roams {
-		t.fail(err.Error())
+		t.fail(words)
 		return
 	}
 	n := t.note()
@@ -145,12 +145,12 @@ func (t *turn) refused(err error, heals bool) {
 		}
 		n.Barred = barred
 	}
-	n.Why = backend.Reason{Code: refusalCode(err), Host: host, Detail: err.Error()}
+	n.Why = backend.Reason{Code: code, Host: host, Detail: words}
 	j := t.job()
 	j.Attempts++
 	j.NextTry = t.now.Add(retryAfter(j.Attempts))
 	why := n.Why
-	t.requeue("refused", err.Error())
+	t.requeue("refused", words)
 	t.m.job.Why = why
 	t.wake(j.NextTry)
 }

@@ -60,7 +60,11 @@ func (e *Engine) begin(ctx context.Context, s *survey, ds []decision, rows []bac
 		return err
 	}
 	for i := range ds {
-		if valid[i] && ds[i].m.act != actNone {
+		if !valid[i] {
+			continue
+		}
+		s.book.put(ds[i].m.job, ds[i].m.note)
+		if ds[i].m.act != actNone {
 			e.do(&ds[i])
 		}
 	}

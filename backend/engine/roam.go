@@ -102,7 +102,8 @@ func putCopies(tx *store.Tx, list []copied) error {
 func (e *Engine) tidyCopies(s *survey) {
 	for _, c := range e.copies {
 		v := s.views[c.Host]
-		if e.chores[c] || s.uses(c) || !v.up() || !s.fresh(c) {
+		_, busy := e.busy[c.Job]
+		if busy || e.chores[c] || s.uses(c) || !v.up() || !s.fresh(c) {
 			continue
 		}
 		vm := v.vms[c.VM]

@@ -109,6 +109,7 @@ func (s *survey) sight(j *backend.Job, n note) (sight, bool) {
 		return see, false
 	}
 	see.others = s.othersKnown(j, n)
+	see.gone = s.isGone(j, n)
 	if waits {
 		return see, true
 	}
@@ -121,9 +122,6 @@ func (s *survey) sight(j *backend.Job, n note) (sight, bool) {
 	see.fence = len(s.e.o.Limits(j.RunsOn).Fence) > 0
 	see.fresh = s.read(j.ID, j.RunsOn)
 	see.vm, see.last = v.vms[j.VM], v.last[j.VM]
-	if see.vm != nil {
-		see.defined = true
-	}
 	see.roams = j.Host == "" && len(n.Fits) > 1 && slices.ContainsFunc(n.Fits, func(h string) bool { return h != j.RunsOn && !n.Barred[h] })
 	return see, true
 }
@@ -147,7 +145,6 @@ func (s *survey) elsewhere(j *backend.Job, n note, see *sight, waits bool) (all 
 		if !v.up() || vm == nil {
 			continue
 		}
-		see.defined = true
 		see.seen = append(see.seen, name)
 		if vm.ManagedSave {
 			saved = name
@@ -181,6 +178,21 @@ func (s *survey) othersKnown(j *backend.Job, n note) bool {
 			continue
 		}
 		if !s.read(j.ID, name) {
+			return false
+		}
+	}
+	return true
+}
+
+// isGone reports whether the VM is defined nowhere any more.
+func (s *survey) isGone(j *backend.Job, n note) bool {
+	for _, name := range append([]string{j.Home}, n.Seen...) {
+		if v := s.views[name]; v != nil && (!s.read(j.ID, name) || v.vms[j.VM] != nil) {
+			return false
+		}
+	}
+	for _, v := range s.views {
+		if v.up() && v.vms[j.VM] != nil {
 			return false
 		}
 	}

@@ -166,7 +166,9 @@ func (e *Engine) decide(s *survey) (ds []decision, wake time.Time) {
 		m := next(*j, n, see, e.rules, s.book.now)
 		wake = earlier(wake, m.wake)
 		if !m.wrote && m.act == actNone {
-			delete(e.done, j.ID)
+			if see.fresh {
+				delete(e.done, j.ID) // it had its say
+			}
 			continue
 		}
 		ds = append(ds, decision{was: *j, m: m, host: j.RunsOn})
