@@ -45,7 +45,7 @@ func (h *harness) form() *Form {
 func (h *harness) focus(id string) {
 	h.t.Helper()
 	f := h.form()
-	for range f.Fields {
+	for range len(f.Fields) + 2 {
 		if f.Focus >= 0 && f.Fields[f.Focus].ID == id {
 			return
 		}
@@ -580,5 +580,22 @@ func BenchmarkQueueTake(b *testing.B) {
 	for range b.N {
 		st.Revision++
 		q.take(st)
+	}
+}
+
+func TestQueueTakesAPersonsWordForALostHostOnlyWithItsNameTyped(t *testing.T) {
+	h, q := queueHarness(t, nil)
+	h.keys("F")
+	h.wantStatus("its host is not lost")
+	q.edit(func(st *backend.QueueState) { st.Jobs[0].State = backend.JobUnknown })
+	h.pass(time.Second)
+	h.keys("F", "enter")
+	if len(q.done) != 0 || len(h.app.Overlays) != 1 {
+		t.Fatalf("done: %v", q.done)
+	}
+	h.text("hv1")
+	h.keys("enter", "enter")
+	if len(q.done) != 1 || q.done[0] != "fenced hv1" {
+		t.Fatalf("done: %v", q.done)
 	}
 }

@@ -46,6 +46,7 @@ func queueActions() []Action {
 		jobAction(&jobForce, 0, "End it as by pulling the power cord", "X"),
 		jobAction(&jobRetry, 11, "Queue a job again that failed or needs a person", "r"),
 		{ID: "drain", Keys: []string{"d"}, Label: "Drain host", Help: "Keep new jobs off a host, or let them on again", Group: GroupQueue, On: []ScreenID{ScreenQueue, ScreenJob, ScreenHosts}, Hint: 12, Why: (*App).queueRefuses, Run: (*App).drainMenu},
+		{ID: "fence", Keys: []string{"F"}, Label: "Host is off", Help: "Give your word that a host which does not answer is switched off, so that its jobs run elsewhere", Group: GroupQueue, On: onJob, Why: (*App).fenceWhy, Run: (*App).fence},
 		{ID: "job-vm", Keys: []string{"v"}, Label: "Its VM", Help: "Open the VM's detail", Group: GroupQueue, On: onJob, Hint: 13, Why: (*App).jobVMWhy, Run: (*App).openJobVM},
 		{ID: "gantt-earlier", Keys: []string{"left", "h"}, Label: "Bar before", Help: "Gantt: the bar before on this lane", Group: GroupQueue, On: onQueue, Silent: true, Why: (*App).ganttWhy, Run: func(a *App) tea.Cmd { a.Queue.ganttStep(-1, 0); return nil }},
 		{ID: "gantt-later", Keys: []string{"right", "l"}, Label: "Bar after", Help: "Gantt: the bar after it", Group: GroupQueue, On: onQueue, Silent: true, Why: (*App).ganttWhy, Run: func(a *App) tea.Cmd { a.Queue.ganttStep(1, 0); return nil }},

@@ -161,3 +161,8 @@ func (q *fakeQueue) Drain(_ context.Context, host string, on bool) error {
 	q.done = append(q.done, fmt.Sprintf("drain %s %t", host, on))
 	return q.doErr
 }
+
+func (q *fakeQueue) Fenced(_ context.Context, host string) error {
+	q.done = append(q.done, "fenced "+host)
+	return nil
+}

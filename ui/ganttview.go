@@ -192,14 +192,26 @@ func (r *Root) barLook(bar *model.GanttBar) themes.Style {
 	return r.styles.Get(themes.RoleOK)
 }
 
-// ganttHead is a host's heading: what it has left now.
+// ganttHead is a host's heading: what it has left now. It has no bars of its
+// own, which would look like jobs.
 func (r *Root) ganttHead(host string, w int) string {
 	h := r.app.Queue.HostByName(host)
-	if h == nil {
-		return widget.Fit(" "+r.st(themes.RoleHost, backend.Clean(host)), w)
+	line := " " + r.st(themes.RoleHost, backend.Clean(host))
+	if h != nil {
+		glyph, word, role := r.queueHostState(h)
+		free := h.Free()
+		text := itoa(free.VCPU) + " of " + itoa(h.Capacity.VCPU) + " vCPU, " + amount(free.Memory) + " of " + amount(h.Capacity.Memory) + " free"
+		if h.Trouble != "" {
+			text = backend.Clean(h.Trouble)
+		}
+		line = " " + r.st(role, glyph) + line
+		if word != "" {
+			line += " " + r.st(role, word)
+		}
+		line += "  " + r.st(themes.RoleMuted, text)
 	}
-	_, word, _ := r.queueHostState(h)
-	return r.queueHostLine(h, w, min(widget.Width(h.Name), max(8, w/5)), widget.Width(word))
+	line += " "
+	return widget.Fit(line+r.st(themes.RoleBorder, strings.Repeat(r.look.Glyphs.HLine, max(0, w-widget.Width(line)))), w)
 }
 
 // ganttFoot tells of the selected job, and how far down the lanes are.

@@ -95,7 +95,7 @@ func (r *Root) hostBar(used, outside, reserved, capacity float64, w int) string 
 	reserved = max(0, min(reserved, capacity-used-outside))
 	return widget.Stack([]widget.Share{
 		{Value: used, Glyph: fill[0], Style: r.styles.Get(themes.RoleBarFull)},
-		{Value: outside, Glyph: fill[1], Style: r.styles.Get(themes.RoleInfo)},
+		{Value: outside, Glyph: fill[1], Style: r.styles.Get(themes.RoleOff)},
 		{Value: reserved, Glyph: fill[2], Style: r.styles.Get(themes.RoleAccent)},
 	}, capacity, w, widget.Share{Glyph: fill[3], Style: r.styles.Get(themes.RoleBarEmpty)})
 }

@@ -40,12 +40,23 @@ func Ticks(from, to time.Time, w int) []Tick {
 	midnight := time.Date(y, m, d, 0, 0, 0, 0, from.Location())
 	at := midnight.Add(from.Sub(midnight).Truncate(step))
 	var out []Tick
-	for ; at.Before(to) && len(out) <= w; at = at.Add(step) {
-		if x := TimeX(at, from, to, w); x >= 0 && x < w && !at.Before(from) {
+	free := 0
+	for ; at.Before(to); at = next(at, step) {
+		if x := TimeX(at, from, to, w); x >= free && !at.Before(from) {
 			out = append(out, Tick{x, tickLabel(at, step)})
+			free = x + labelRoom - 1
 		}
 	}
 	return out
+}
+
+// next is one step later; days are counted on the calendar, which summer time
+// makes longer and shorter.
+func next(at time.Time, step time.Duration) time.Time {
+	if days := int(step / (24 * time.Hour)); days > 0 {
+		return at.AddDate(0, 0, days)
+	}
+	return at.Add(step)
 }
 
 func tickLabel(at time.Time, step time.Duration) string {

@@ -37,10 +37,7 @@ func Stack(parts []Share, total float64, w int, rest Share) string {
 			continue
 		}
 		sum += p.Value
-		end := min(w, int(math.Round(min(sum/total, 1)*float64(w))))
-		if end == used && used < w {
-			end++
-		}
+		end := min(w, max(used+1, int(math.Round(min(sum/total, 1)*float64(w)))))
 		p.Style.WriteTo(&b, repeat(p.Glyph, end-used))
 		used = max(used, end)
 	}
