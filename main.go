@@ -43,6 +43,7 @@ func program() cli.Program {
 		Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 		Env: os.Getenv, UID: os.Getuid(), Version: buildVersion(),
 		Connect: connect, Local: local, Supported: dial.Supported, Demo: simulate, Console: console,
+		Queue: queue, Engine: cli.RunEngine,
 		DefaultTheme:  themes.Default,
 		Themes:        func(dir string) []string { return themes.Source{UserDir: dir}.Names() },
 		ThemeProblems: func(dir string) []error { return themeProblems(themes.Source{UserDir: dir}) },
@@ -84,6 +85,14 @@ func simulate(s cli.DemoSpec) []backend.Host {
 	return demo.New(demo.Options{Seed: s.Seed, Hosts: s.Hosts, VMs: s.VMs, ReadOnly: s.ReadOnly}).Hosts()
 }
 
+// queue opens the queue of the state folder.
+func queue(ctx context.Context, o cli.QueueOptions) (backend.Queue, error) {
+	if o.Demo {
+		return nil, &backend.OpError{Op: "open the queue", Target: "the demo", Err: backend.ErrUnsupported}
+	}
+	return cli.OpenQueue(ctx, o)
+}
+
 // console opens the screen with what the command line came to.
 func console(ctx context.Context, o cli.ConsoleOptions) error {
 	profile, err := themes.ParseProfile(o.Config.Color, o.Env, true)
@@ -105,7 +114,7 @@ func modelOptions(o cli.ConsoleOptions, names []string) model.Options {
 		Themes: names, Keys: c.Keys, Editor: strings.Fields(c.Editor), SSHUser: c.SSHUser, PicDir: c.ScreenshotDir,
 		AskLossOnly: c.Confirm == "loss",
 		Trail:       &audit.Trail{}, HostThemes: o.HostThemes, HostFrames: o.HostFrames, StartDemo: o.StartDemo,
-		Connect: o.Connect,
+		Connect: o.Connect, Queue: o.Queue, QueueWords: cli.PolicyWords(),
 		Save:    func(s model.Settings) (string, error) { return save(c.Paths.StateFile, s) },
 		Settings: model.Settings{
 			Theme: c.Theme, Columns: c.Columns, SortBy: o.SortBy, Desc: o.Desc,

@@ -65,6 +65,14 @@ func (t *Trail) Record(e Entry, outcome error) error {
 	return nil
 }
 
+// Who is the person whose actions the trail records; "" of the zero Trail.
+func (t *Trail) Who() string {
+	if t == nil {
+		return ""
+	}
+	return t.who
+}
+
 func (t *Trail) append(line []byte) (err error) {
 	if err := os.MkdirAll(filepath.Dir(t.path), 0o700); err != nil {
 		return err

@@ -61,10 +61,12 @@ type Program struct {
 	Supported func() []string
 	// Demo makes a simulated fleet.
 	Demo func(DemoSpec) []backend.Host
-	// Queue opens the queue. Its error says what to do when it cannot be.
+	// Queue opens the queue: OpenQueue, or the demo's. Its error says what to do
+	// when that cannot be.
 	Queue func(context.Context, QueueOptions) (backend.Queue, error)
-	// Engine runs the engine until it is idle or ctx ends. When another engine
-	// runs, it returns at once, or, never being idle, waits until that has ended.
+	// Engine runs the engine until it is idle or ctx ends: RunEngine. When
+	// another engine runs, it returns at once, or, never being idle, waits until
+	// that has ended.
 	Engine func(context.Context, EngineOptions) error
 	// Console opens the screen and returns when the person leaves it.
 	Console func(context.Context, ConsoleOptions) error

@@ -3,6 +3,8 @@ package cli
 import (
 	"context"
 	"errors"
+	"slices"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -27,6 +29,8 @@ type ConsoleOptions struct {
 	// HostFrames are the looks of frames by host name, as themes.ParseStyle
 	// reads them.
 	HostFrames map[string]string
+	// Queue is opened when it is first asked something.
+	Queue backend.Queue
 	// Env is the environment with the ascii setting applied.
 	Env     func(string) string
 	Version string
@@ -53,6 +57,7 @@ func (a *app) runConsole(cmd *cobra.Command, _ []string) (err error) {
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, o.Queue.Close()) }()
 	return a.Console(cmd.Context(), o)
 }
 
@@ -61,6 +66,7 @@ func (a *app) consoleOptions(f *fleet) (ConsoleOptions, error) {
 	if err != nil {
 		return ConsoleOptions{}, err
 	}
+	hosts := &atHand{hosts: slices.Clone(f.hosts)}
 	return ConsoleOptions{
 		Hosts: f.hosts, Tried: f.tried, Demo: a.flags.demo, Config: a.config,
 		SortBy: by, Desc: desc, HostThemes: a.byHost(f, func(c config.Connection) string { return c.Theme }),
@@ -71,10 +77,34 @@ func (a *app) consoleOptions(f *fleet) (ConsoleOptions, error) {
 			for _, n := range names {
 				taken[n] = true
 			}
-			return a.connect(a.entry(uri), taken)
+			h, err := a.connect(a.entry(uri), taken)
+			if err == nil {
+				hosts.add(h)
+			}
+			return h, err
 		},
 		StartDemo: a.demoHosts,
+		Queue:     newLazyQueue(func(ctx context.Context) (backend.Queue, error) { return a.openQueue(ctx, hosts.all) }),
 	}, nil
+}
+
+// atHand are the hosts of a console, which may become more.
+type atHand struct {
+	mu    sync.Mutex
+	hosts []backend.Host
+}
+
+// add puts h first: one that was connected anew has the name of the one before.
+func (a *atHand) add(h backend.Host) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.hosts = append([]backend.Host{h}, a.hosts...)
+}
+
+func (a *atHand) all() []backend.Host {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Clone(a.hosts)
 }
 
 // byHost maps hosts' names to what their connections say of them, where they

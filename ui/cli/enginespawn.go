@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"berth/backend"
-	"berth/model/config"
 )
 
 const (
@@ -33,12 +32,11 @@ type spawner struct {
 }
 
 // ensureEngine brings up an engine unless one runs. It outlives this process,
-// its terminal and its session. Errors wrap backend.ErrEngine and quote the
-// engine's log.
+// its terminal and its session. Errors quote the engine's log.
 func (a *app) ensureEngine(ctx context.Context, running func(context.Context) (bool, error)) error {
 	exe, err := os.Executable()
 	if err != nil {
-		return fmt.Errorf("%w: where this program is: %w", backend.ErrEngine, err)
+		return fmt.Errorf("where this program is: %w", err)
 	}
 	log := engineLog(a.config.Paths)
 	argv, err := a.engineArguments(exe, log)
@@ -56,7 +54,7 @@ func (a *app) engineArguments(exe, log string) ([]string, error) {
 	if a.flags.config != "" {
 		file, err := filepath.Abs(a.flags.config)
 		if err != nil {
-			return nil, fmt.Errorf("%w: %s: %w", backend.ErrEngine, a.flags.config, err)
+			return nil, fmt.Errorf("%s: %w", a.flags.config, err)
 		}
 		argv = append(argv, "--config", file)
 	}
@@ -131,18 +129,7 @@ func (s *spawner) start() (from int64, ended <-chan error, err error) {
 func (s *spawner) failed(err error, from int64) error {
 	text := tail(s.log, from, spawnLines)
 	if text != "" {
-		text = ":\n" + backend.CleanLines(text)
+		text = ":\n" + backend.CleanLines(text) + "\n"
 	}
-	return &backend.OpError{
-		Op: "start the engine", Err: fmt.Errorf("%w: %w%s", backend.ErrEngine, err, text),
-		Hint: "berth engine runs it in the foreground; what is queued stays queued",
-	}
-}
-
-// stateFile is where the queue is kept.
-func stateFile(p config.Paths) (string, error) {
-	if p.StateDir == "" {
-		return "", errors.New("the queue has no place: neither XDG_STATE_HOME nor HOME is set; set one")
-	}
-	return filepath.Join(p.StateDir, "berth.db"), nil
+	return fmt.Errorf("%w%s", err, text)
 }

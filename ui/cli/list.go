@@ -186,6 +186,9 @@ func (a *app) runList(cmd *cobra.Command, f *listFlags) (err error) {
 		return err
 	}
 	rows, failed := a.collect(answers)
+	if plan.needsQueue() {
+		a.noteJobs(cmd.Context(), rows)
+	}
 	if nobodyAnswered(answers) {
 		return errors.Join(errReported, a.printNothing(plan))
 	}

@@ -19,9 +19,10 @@ import (
 // QueueOptions say which queue to open.
 type QueueOptions struct {
 	Config *config.Config
-	// Hosts are those that can be submitted for. Reading the queue needs none.
-	Hosts []backend.Host
-	// Demo: a queue within this process over Hosts, which are a demo's.
+	// Fleet are the hosts at hand, whose VMs can be submitted. Reading the queue
+	// needs none.
+	Fleet func() []backend.Host
+	// Demo: a queue within this process over the fleet, which is a demo's.
 	Demo bool
 	// Ensure sees to it that an engine runs, which running tells; nil in the demo.
 	Ensure func(ctx context.Context, running func(context.Context) (bool, error)) error
@@ -78,7 +79,7 @@ func (a *app) withQueue(cmd *cobra.Command, do func(backend.Queue) error) (err e
 }
 
 func (a *app) overQueue(ctx context.Context, f *fleet, do func(backend.Queue) error) (err error) {
-	q, err := a.openQueue(ctx, f.hosts)
+	q, err := a.openQueue(ctx, func() []backend.Host { return f.hosts })
 	if err != nil {
 		return err
 	}
@@ -90,8 +91,8 @@ func (a *app) overQueue(ctx context.Context, f *fleet, do func(backend.Queue) er
 	return do(q)
 }
 
-func (a *app) openQueue(ctx context.Context, hosts []backend.Host) (backend.Queue, error) {
-	o := QueueOptions{Config: a.config, Hosts: hosts, Demo: a.flags.demo, Env: a.Env}
+func (a *app) openQueue(ctx context.Context, hosts func() []backend.Host) (backend.Queue, error) {
+	o := QueueOptions{Config: a.config, Fleet: hosts, Demo: a.flags.demo, Env: a.Env}
 	if !a.flags.demo {
 		o.Ensure = a.ensureEngine
 	}

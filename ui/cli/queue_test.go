@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -208,7 +209,7 @@ func TestSubmit(t *testing.T) {
 	if !reflect.DeepEqual(q.specs[0], want) {
 		t.Errorf("asked for\n%+v, want\n%+v", q.specs[0], want)
 	}
-	if len(q.opened.Hosts) != 1 || q.opened.Hosts[0].Name() != "hv1" || q.opened.Ensure == nil || q.opened.Demo {
+	if hosts := q.opened.Fleet(); len(hosts) != 1 || hosts[0].Name() != "hv1" || q.opened.Ensure == nil || q.opened.Demo {
 		t.Errorf("opened with %+v", q.opened)
 	}
 }
@@ -590,5 +591,31 @@ func TestMoments(t *testing.T) {
 		if got, err := parseMoment(text, now); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, %v", text, got, err)
 		}
+	}
+}
+
+func TestTheListOfVMsTellsOfTheirJobs(t *testing.T) {
+	home := t.TempDir()
+	list := func(args ...string) (string, string) {
+		t.Helper()
+		var out, errs bytes.Buffer
+		p := testProgram(append([]string{"vm", "list", "-c", "fake://hv1"}, args...), func(k string) string { return map[string]string{"HOME": home}[k] })
+		p.Stdin, p.Stdout, p.Stderr = strings.NewReader(""), &out, &errs
+		p.Queue = func(context.Context, QueueOptions) (backend.Queue, error) { return newFakeQueue(), nil }
+		p.Run(t.Context())
+		return out.String(), errs.String()
+	}
+	if out, errs := list("--columns", "name,queue", "-o", "csv"); strings.Contains(out, "reserved") || errs != "" {
+		t.Errorf("where there is no queue: %q, %q", out, errs)
+	}
+	state := filepath.Join(home, ".local", "state", "berth")
+	if err := os.MkdirAll(state, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(state, stateFile), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, errs := list("--columns", "name,queue", "-o", "csv"); out != "name,queue\nbroken1,\nweb1,running\nweb2,reserved #1\nweb10,queued #2\n" || errs != "" {
+		t.Errorf("%q, %q", out, errs)
 	}
 }

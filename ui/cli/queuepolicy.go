@@ -11,6 +11,7 @@ import (
 
 	"berth/backend"
 	"berth/backend/queue"
+	"berth/model"
 	"berth/model/config"
 )
 
@@ -53,6 +54,11 @@ func (a *app) policyCommand() *cobra.Command {
 	completeFlag(cmd, "placement", fixed(texts(queue.Placements())...))
 	cmd.ValidArgsFunction = fixed()
 	return cmd
+}
+
+// PolicyWords are the words that a policy may be made of, the defaults first.
+func PolicyWords() model.QueueWords {
+	return model.QueueWords{Orders: texts(queue.Orders()), Backfills: texts(queue.Backfills()), Placements: texts(queue.Placements())}
 }
 
 func listed[T ~string](words []T) string { return strings.Join(texts(words), " ") }

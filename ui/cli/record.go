@@ -41,6 +41,7 @@ type record struct {
 	Stuck         *float64 `json:"stuck_s"`
 	Note          string   `json:"note"`
 	MemorySource  *string  `json:"memory_source"`
+	Queue         string   `json:"queue"`
 }
 
 // recordHelp documents the keys, for --help.
@@ -70,13 +71,15 @@ not rename. null means not known.
   note                    what is odd about it, in a sentence
   memory_source           who tells memory_bytes: "guest", its balloon driver, or
                           "host", the resident size of its QEMU, which may exceed
-                          memory_max_bytes; null when that is not known`
+                          memory_max_bytes; null when that is not known
+  queue                   its job in the queue, as "queued #3", or empty`
 
 func newRecord(r *model.Row, now time.Time) record {
 	rec := record{
 		Host: backend.Clean(r.Host), Name: backend.Clean(r.Name), UUID: r.UUID.String(),
 		State: r.State.Word(), Reason: backend.Clean(r.Reason),
 		Title: backend.Clean(r.Title), OS: backend.Clean(r.OS), Tags: cleanAll(r.Tags), Note: backend.Clean(r.Note),
+		Queue:      backend.Clean(r.Queued),
 		CPUPercent: rounded(r.Rates.CPU, 2), CPUOwnPercent: rounded(r.CPUOfOwn(), 2),
 		DiskRead: rounded(r.Rates.DiskRead, 0), DiskWrite: rounded(r.Rates.DiskWrite, 0),
 		DiskOps: rounded(r.Rates.DiskReadOps+r.Rates.DiskWriteOps, 1),
