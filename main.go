@@ -115,7 +115,7 @@ func modelOptions(o cli.ConsoleOptions, names []string) model.Options {
 		AskLossOnly: c.Confirm == "loss",
 		Trail:       &audit.Trail{}, HostThemes: o.HostThemes, HostFrames: o.HostFrames, StartDemo: o.StartDemo,
 		Connect: o.Connect, Queue: o.Queue, QueueWords: cli.PolicyWords(),
-		Save:    func(s model.Settings) (string, error) { return save(c.Paths.StateFile, s) },
+		Save: func(s model.Settings) (string, error) { return save(c.Paths.StateFile, s) },
 		Settings: model.Settings{
 			Theme: c.Theme, Columns: c.Columns, SortBy: o.SortBy, Desc: o.Desc,
 			Filter: c.Filter, Mouse: c.Mouse, Refresh: c.Refresh,
