@@ -36,6 +36,7 @@ func (f *Fleet) build() {
 	for i := range f.opts.VMs {
 		f.cast(i, names)
 	}
+	f.castBatch(names)
 	for _, h := range f.hosts {
 		h.size()
 	}
@@ -83,7 +84,10 @@ func (h *host) size() {
 	}
 	i := slices.Index(h.fleet.hosts, h)
 	perCPU, spare := 1.7, 1.35
-	if i%3 == 1 {
+	switch {
+	case i%3 == 1 && h.fleet.opts.Batch > 0: // tight, but a queue can use it
+		perCPU, spare = 3, 1
+	case i%3 == 1:
 		perCPU, spare = 6.5, 0.8
 	}
 	h.cpus = hostCPUs[len(hostCPUs)-1]

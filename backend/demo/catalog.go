@@ -16,6 +16,7 @@ const (
 	byJobs                 // jobs that come and go
 	byNight                // one long job in the small hours
 	byDesk                 // a person at it, in office hours
+	byBatch                // its one job, for as long as it runs
 )
 
 // role is what a machine is for, and so how it behaves. What it reads,
@@ -42,6 +43,7 @@ type role struct {
 	memLoad  float64 // and what load 1 adds
 
 	onSeconds, offSeconds float64 // byJobs: how long jobs and pauses last
+	median, spread        float64 // byBatch: seconds of a run, and the deviation of their logarithm
 	ignoresACPI           bool    // its power button does nothing
 	noAgent               bool
 	noConsole             bool

@@ -150,7 +150,7 @@ func (h *host) store(d *definition) error {
 
 // adopt makes a machine of a definition that is new on the host.
 func (h *host) adopt(d *definition) {
-	v := h.fleet.newVM(h, roles["test"], nil)
+	v := h.fleet.newVM(h, h.fleet.roleFor(d), nil)
 	v.stored, v.hostname = d, d.name
 	v.row.UUID, v.row.ID, v.row.State, v.row.Reason = d.uuid, -1, backend.Shutoff, reasonUnknown
 	v.lease(false)

@@ -13,7 +13,7 @@ import (
 func (v *vm) design(c *chance, label, env string, names map[string]int) *definition {
 	r := v.role
 	stem := r.key
-	if v.service != nil || r.key == "desk" || r.key == "test" {
+	if v.service != nil || r.key == "desk" || r.key == "test" || r.drive == byBatch {
 		stem = label + "-" + r.key
 	}
 	names[stem]++

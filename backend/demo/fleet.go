@@ -27,6 +27,11 @@ type Options struct {
 	Start time.Time // the day and hour at which the story begins; zero: the Clock's
 	Speed float64   // story seconds a second; 0: 1
 
+	// Batch is how many machines there are besides VMs that work for a while,
+	// power off by themselves, and wait for somebody to start them again; cut to
+	// MaxBatch. The hosts are large enough to run some of them at a time.
+	Batch int
+
 	ReadOnly bool // every Host refuses every verb
 	Calm     bool // nothing happens by itself: no crashes, full disks or lost hosts
 }
@@ -75,6 +80,7 @@ func New(o Options) *Fleet {
 func (o Options) withDefaults() Options {
 	o.Hosts = clampOr(o.Hosts, DefaultHosts, MaxHosts)
 	o.VMs = clampOr(o.VMs, DefaultVMs, MaxVMs)
+	o.Batch = clampOr(o.Batch, 0, MaxBatch)
 	if o.Speed <= 0 {
 		o.Speed = 1
 	}

@@ -147,6 +147,8 @@ func (v *vm) guestUp() {
 		v.stopGuest(then)
 	case v.habit != nil:
 		v.habit()
+	case v.role.drive == byBatch:
+		v.work()
 	}
 }
 

@@ -164,6 +164,8 @@ func (v *vm) level(dt, hour float64, workday bool) float64 {
 		return rhythm(hour, workday) * (1 + 0.2*d.noise) * d.burst
 	case byJobs:
 		return v.jobLevel(dt, rhythm(hour, workday))
+	case byBatch:
+		return min(1.05, 0.9+0.08*d.noise)
 	case byNight:
 		if hour >= 1 && hour < 4.5 {
 			return 1 + 0.1*d.noise
