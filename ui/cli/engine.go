@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -57,7 +58,7 @@ func (a *app) engineCommand() *cobra.Command {
 	hide(cmd.Flags(), "log-file")
 	completeFlag(cmd, "idle", fixed("0", "10m", "1h"))
 	cmd.ValidArgsFunction = fixed()
-	cmd.AddCommand(a.engineStatusCommand(), a.engineUnitCommand())
+	cmd.AddCommand(a.engineStatusCommand(), a.engineStartCommand(), a.engineStopCommand(), a.engineUnitCommand())
 	return cmd
 }
 
@@ -66,7 +67,7 @@ func (a *app) runEngine(cmd *cobra.Command, f *engineFlags) (err error) {
 		return err
 	}
 	if a.flags.demo {
-		return usagef("Try: berth queue --demo", "the demo has its engine within; there is none to run beside it")
+		return usagef("Try: berth queue --demo", "the demo has its engine within; there is none beside it")
 	}
 	if err := a.mayChange(); err != nil {
 		return err
@@ -181,6 +182,106 @@ func engineText(e backend.EngineState, now time.Time) string {
 		text += "; " + e.Trouble
 	}
 	return backend.Clean(text)
+}
+
+func (a *app) engineStartCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "start",
+		Short: "Bring the engine up in the background, unless one runs",
+		Long: "Bring the engine up in the background, unless one runs, as the first job does. It\n" +
+			"goes on when you log out, and ends when it has been idle for the config's\n" +
+			"queue.idle (10m).",
+		Args: withUsage(noArguments("")),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.overEngine(cmd, func(q backend.Queue, e backend.EngineState) error {
+				if e.Running {
+					_, err := fmt.Fprintf(a.Stdout, "%s already\n", engineText(e, time.Now()))
+					return err
+				}
+				if err := a.ensureEngine(cmd.Context(), func(ctx context.Context) (bool, error) {
+					st, err := q.State(ctx)
+					e = st.Engine
+					return e.Running, err
+				}); err != nil {
+					return &backend.OpError{Op: "start the engine", Err: err, Hint: "berth engine runs it in the foreground"}
+				}
+				_, err := fmt.Fprintln(a.Stdout, "running")
+				return err
+			})
+		},
+	}
+	cmd.ValidArgsFunction = fixed()
+	return cmd
+}
+
+func (a *app) engineStopCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "stop",
+		Short: "End the engine; what runs goes on, and nothing more starts",
+		Long: "End the engine. No guest is touched: what runs goes on, nothing more starts, and\n" +
+			"the next engine finds every job where it is.",
+		Args: withUsage(noArguments("")),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.overEngine(cmd, func(q backend.Queue, e backend.EngineState) error { return a.stopEngine(cmd.Context(), q, e) })
+		},
+	}
+	cmd.ValidArgsFunction = fixed()
+	return cmd
+}
+
+// overEngine runs do over the state of a real queue's engine.
+func (a *app) overEngine(cmd *cobra.Command, do func(backend.Queue, backend.EngineState) error) error {
+	if err := a.load(cmd); err != nil {
+		return err
+	}
+	if a.flags.demo {
+		return usagef("Try: berth queue --demo", "the demo has its engine within; there is none beside it")
+	}
+	if err := a.mayChange(); err != nil {
+		return err
+	}
+	return a.withQueue(cmd, func(q backend.Queue) error {
+		st, err := q.State(cmd.Context())
+		if err != nil {
+			return err
+		}
+		return do(q, st.Engine)
+	})
+}
+
+// stopDeadline is how long an engine is given to end.
+const stopDeadline = 30 * time.Second
+
+func (a *app) stopEngine(ctx context.Context, q backend.Queue, e backend.EngineState) error {
+	if !e.Running {
+		return errors.New("no engine runs")
+	}
+	pid := e.PID
+	machine, err := os.Hostname()
+	if err == nil && machine != e.Host {
+		err = fmt.Errorf("%w: this is %s", backend.ErrUnsupported, machine)
+	}
+	if err == nil {
+		err = syscall.Kill(pid, syscall.SIGTERM)
+	}
+	if err != nil {
+		return &backend.OpError{Op: "stop the engine", Target: fmt.Sprintf("process %d on %s", pid, backend.Clean(e.Host)), Err: err, Hint: "stop it where it runs, as who runs it"}
+	}
+	ctx, cancel := context.WithTimeout(ctx, stopDeadline)
+	defer cancel()
+	for {
+		st, err := q.State(ctx)
+		if err != nil {
+			return err
+		}
+		if !st.Engine.Running || st.Engine.PID != pid {
+			_, err := fmt.Fprintln(a.Stdout, "stopped")
+			return err
+		}
+		if pause(ctx, spawnStep) != nil {
+			return fmt.Errorf("%w: process %d was asked to end and has not after %s", backend.ErrTimeout, pid, stopDeadline)
+		}
+	}
 }
 
 func (a *app) engineUnitCommand() *cobra.Command {

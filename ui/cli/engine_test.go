@@ -298,3 +298,41 @@ func TestEngineStatus(t *testing.T) {
 		t.Errorf("code %d, %q", code, out)
 	}
 }
+
+func TestEngineStartAndStopSayWhatIs(t *testing.T) {
+	cli := func(e backend.EngineState, args ...string) (int, string, string) {
+		t.Helper()
+		home := t.TempDir()
+		var out, errs bytes.Buffer
+		p := testProgram(append([]string{"engine"}, args...), func(k string) string { return map[string]string{"HOME": home}[k] })
+		p.Stdin, p.Stdout, p.Stderr = strings.NewReader(""), &out, &errs
+		p.Queue = func(context.Context, QueueOptions) (backend.Queue, error) {
+			q := newFakeQueue()
+			q.state.Engine = e
+			return q, nil
+		}
+		return p.Run(t.Context()), out.String(), errs.String()
+	}
+	up := backend.EngineState{Running: true, PID: 1 << 30, Host: "m", Since: time.Now().Add(-2 * time.Minute)}
+	if code, out, errs := cli(up, "start"); code != 0 || out != "running: process 1073741824 on m, for 2m already\n" || errs != "" {
+		t.Errorf("code %d, %q, %q", code, out, errs)
+	}
+	if code, out, errs := cli(backend.EngineState{}, "stop"); code != 1 || out != "" || !strings.Contains(errs, "no engine runs") {
+		t.Errorf("code %d, %q, %q", code, out, errs)
+	}
+	if code, _, errs := cli(up, "stop"); code != 1 || !strings.Contains(errs, "stop it where it runs") { // on another machine
+		t.Errorf("code %d, %q", code, errs)
+	}
+	var err error
+	if up.Host, err = os.Hostname(); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, errs := cli(up, "stop"); code != 1 || !strings.Contains(errs, "no such process") {
+		t.Errorf("code %d, %q", code, errs)
+	}
+	for want, args := range map[string][]string{"engine within": {"start", "--demo"}, "read-only": {"stop", "-r"}} {
+		if code, _, errs := cli(up, args...); code == 0 || !strings.Contains(errs, want) {
+			t.Errorf("%v: code %d, %q", args, code, errs)
+		}
+	}
+}

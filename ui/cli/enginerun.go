@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
 	"time"
 
 	"berth/backend"
@@ -32,14 +33,19 @@ func RunEngine(ctx context.Context, o EngineOptions) (err error) {
 	logged := make(chan struct{})
 	go func() { defer close(logged); logEvents(ctx, engine.NewClient(engine.ClientOptions{Store: s}), o.Log) }()
 	defer func() { cancel(); <-logged }()
+	waits := false
 	for {
-		err := runOnce(ctx, opt, o.Log)
+		err := runOnce(ctx, opt)
 		if ctx.Err() != nil {
 			return nil
 		}
 		var held *engine.HeldError
 		switch {
 		case errors.As(err, &held) && o.Idle == 0:
+			if !waits {
+				waits = true
+				o.Log.Info("waiting for the end of another engine", "pid", held.By.PID)
+			}
 			if pause(ctx, standbyStep) != nil {
 				return nil
 			}
@@ -55,17 +61,12 @@ func RunEngine(ctx context.Context, o EngineOptions) (err error) {
 	}
 }
 
-func runOnce(ctx context.Context, opt engine.Options, log *slog.Logger) error {
+func runOnce(ctx context.Context, opt engine.Options) error {
 	e, err := engine.New(opt)
 	if err != nil {
 		return err
 	}
-	log.Info("the engine starts", "hosts", len(opt.Hosts))
-	err = e.Run(ctx)
-	if err == nil {
-		log.Info("the engine ends; no VM is touched by that")
-	}
-	return err
+	return e.Run(ctx)
 }
 
 func engineOptions(s *store.Store, o EngineOptions, specs []engine.HostSpec) engine.Options {
@@ -116,27 +117,14 @@ func anythingToDo(ctx context.Context, s *store.Store) (bool, error) {
 	return false, err
 }
 
-// logEvents writes what happens in the queue to the log, until ctx ends.
+// logEvents writes what happens in the queue to the log, until ctx ends, once
+// this process has become its engine.
 func logEvents(ctx context.Context, q backend.Queue, log *slog.Logger) {
-	query := backend.LogQuery{Limit: 1}
-	if last, err := q.Log(ctx, query); err == nil && len(last) > 0 {
-		query.After = last[0].ID
-	}
-	query.Limit = 0
-	trouble := ""
+	f := &eventLog{q: q, log: log}
 	for ctx.Err() == nil {
-		st, err := q.State(ctx)
+		revision, err := f.follow(ctx)
 		if err == nil {
-			if st.Engine.Trouble != trouble {
-				trouble = st.Engine.Trouble
-				if trouble != "" {
-					log.Warn(trouble)
-				}
-			}
-			query.After, err = logNew(ctx, q, query, log)
-		}
-		if err == nil {
-			err = q.Wait(ctx, st.Revision)
+			err = q.Wait(ctx, revision)
 		}
 		if err != nil && ctx.Err() == nil {
 			log.Warn("the queue's log cannot be read", "err", err)
@@ -145,6 +133,34 @@ func logEvents(ctx context.Context, q backend.Queue, log *slog.Logger) {
 			}
 		}
 	}
+}
+
+// eventLog is how far the queue's events were written to a log.
+type eventLog struct {
+	q       backend.Queue
+	log     *slog.Logger
+	begun   bool
+	query   backend.LogQuery
+	trouble string
+}
+
+// follow writes what is new, and returns the revision that it has seen.
+func (f *eventLog) follow(ctx context.Context) (revision int64, err error) {
+	st, err := f.q.State(ctx)
+	if err != nil || !st.Engine.Running || st.Engine.PID != os.Getpid() {
+		return st.Revision, err
+	}
+	if !f.begun {
+		f.begun, f.query.Since = true, st.Engine.Since
+		f.log.Info("the engine runs the queue", "pid", st.Engine.PID, "hosts", len(st.Hosts), "jobs", len(st.Jobs))
+	}
+	if st.Engine.Trouble != f.trouble {
+		if f.trouble = st.Engine.Trouble; f.trouble != "" {
+			f.log.Warn(f.trouble)
+		}
+	}
+	f.query.After, err = logNew(ctx, f.q, f.query, f.log)
+	return st.Revision, err
 }
 
 // logNew writes the events after query.After and returns the last one's number.

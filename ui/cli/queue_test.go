@@ -102,13 +102,13 @@ func TestQueueListNumbersAlone(t *testing.T) {
 
 func TestQueueListSaysWhenNothingWouldStart(t *testing.T) {
 	q := newFakeQueue()
-	q.state.Engine = backend.EngineState{Trouble: "no place left on \x1b[7mdisk"}
+	q.state.Engine.Trouble = "no place left on \x1b[7mdisk"
 	_, out, errs := withFake(t, q, "list")
 	if !strings.Contains(errs, "no place left on �[7mdisk") || strings.ContainsRune(errs, 0x1b) || !strings.Contains(out, "web2") {
 		t.Errorf("stderr %q", errs)
 	}
 	q.state.Engine = backend.EngineState{}
-	if _, _, errs = withFake(t, q, "list"); !strings.Contains(errs, "does not run") || !strings.Contains(errs, "berth engine") {
+	if _, _, errs = withFake(t, q, "list"); !strings.Contains(errs, "does not run") || !strings.Contains(errs, "berth engine start") {
 		t.Errorf("stderr %q", errs)
 	}
 }

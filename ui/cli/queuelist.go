@@ -69,14 +69,17 @@ func (a *app) runQueueList(cmd *cobra.Command, f *listQueueFlags) error {
 	})
 }
 
-// engineTrouble complains when jobs wait and nothing would start them.
+// engineTrouble complains when the engine cannot do its work, or when jobs
+// need one and there is none.
 func (a *app) engineTrouble(st *backend.QueueState) {
-	waits := slices.ContainsFunc(st.Jobs, func(j backend.Job) bool { return j.State.Waiting() })
+	needed := slices.ContainsFunc(st.Jobs, func(j backend.Job) bool {
+		return !j.State.Ended() && j.State != backend.JobHeld && j.State != backend.JobError
+	})
 	switch {
-	case st.Engine.Trouble != "" && (waits || st.Engine.Running):
+	case st.Engine.Running && st.Engine.Trouble != "":
 		a.complain(fmt.Errorf("the queue's engine: %s", st.Engine.Trouble))
-	case !st.Engine.Running && waits:
-		a.complain(fmt.Errorf("%w, so nothing starts; berth engine brings it up", backend.ErrEngine))
+	case !st.Engine.Running && needed:
+		a.complain(fmt.Errorf("%w, so nothing starts; berth engine start brings it up", backend.ErrEngine))
 	}
 }
 
