@@ -39,7 +39,9 @@ type host struct {
 	cap    Size
 	free   Size
 	out    bool
-	down   bool // of out
+	down   bool    // of out
+	last   Time    // the end of what runs longest
+	span   float64 // of Snug: until then
 	runs   []run
 	sorted bool   // runs are by end
 	holds  []hold // room kept here, by start
@@ -86,15 +88,18 @@ const (
 
 // waiting is one waiting job on a board.
 type waiting struct {
-	job    *Job
-	score  float64
-	born   Time // from when its age counts: age = now - born
-	fate   fate
-	firm   bool  // its promise is kept by a reservation of its own
-	host   int32 // of starting and reserved
-	at     Time  // of reserved
-	urgent bool  // others are put aside for it
-	gone   bool  // in a simulation: started earlier, its place is free
+	job     *Job
+	score   float64
+	bulk    float64 // of Aged
+	urgency float64 // of Aged
+	span    float64 // of Snug: until its end
+	born    Time    // from when its age counts: age = now - born
+	fate    fate
+	firm    bool  // its promise is kept by a reservation of its own
+	host    int32 // of starting and reserved
+	at      Time  // of reserved
+	urgent  bool  // others are put aside for it
+	gone    bool  // in a simulation: started earlier, its place is free
 }
 
 // expect is how long the job probably runs.
@@ -161,6 +166,7 @@ func (b *board) load(running []Running) {
 		h := &b.hosts[r.Host]
 		h.runs = append(h.runs, run{end: end, size: r.Size, id: r.ID, index: int32(i), tags: r.Tags, apart: r.Apart})
 		h.sorted = false
+		h.last = max(h.last, end)
 		h.free.sub(&r.Size)
 		b.tag(h, r.Tags, r.Apart)
 	}
@@ -184,6 +190,9 @@ func (b *board) occupy(wi int32, at int) {
 	h.insert(run{end: later(b.now, w.job.Estimate), size: w.job.Size, id: w.job.ID, index: wi, fresh: true, tags: w.job.Tags, apart: w.job.Apart})
 	h.free.sub(&w.job.Size)
 	b.free.set(at, h.free)
+	if end := later(b.now, w.job.Estimate); end > h.last {
+		h.last, h.span = end, b.span(end)
+	}
 	b.tag(h, w.job.Tags, w.job.Apart)
 	b.guard.started(at)
 }
@@ -199,6 +208,10 @@ func (b *board) vacate(at int, id int64, end Time) {
 		}
 		h.runs = append(h.runs[:i], h.runs[i+1:]...)
 		h.free.add(&r.size)
+		h.last = 0
+		if n := len(h.runs); n > 0 {
+			h.last = h.runs[n-1].end
+		}
 		if len(r.tags)+len(r.apart) > 0 {
 			h.retag()
 		}

@@ -23,7 +23,9 @@ func (m *Machine) Fits(j *Job) bool {
 // and notes its promise there.
 func (m *Machine) Submit(j *Job) {
 	m.b.tagged = m.b.tagged || len(j.Tags)+len(j.Near)+len(j.Apart) > 0
-	m.b.waits = append(m.b.waits, waiting{job: j, born: j.Submit})
+	w := waiting{job: j, born: j.Submit}
+	m.b.weigh(&w)
+	m.b.waits = append(m.b.waits, w)
 }
 
 // End ends a job that runs on host; end is when it was believed to end:
@@ -67,6 +69,9 @@ func (m *Machine) Pass(now Time, start func(j *Job, host int), promise func(j *J
 // promise is what may be promised to w after a pass.
 func (b *board) promise(w *waiting) Promise {
 	if w.fate != reserved || !b.policy.Firm || b.policy.NPlus1 || len(w.job.Near) > 0 {
+		return Promise{}
+	}
+	if b.policy.Order == Aged && b.age(w) < firmAge && !w.job.Promise.Made && !w.urgent {
 		return Promise{}
 	}
 	at := w.at

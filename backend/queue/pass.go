@@ -26,6 +26,7 @@ func (b *board) clear() {
 	for i := range b.hosts {
 		h := &b.hosts[i]
 		h.holds, h.prof, h.took = h.holds[:0], h.prof[:0], -1
+		h.span = b.span(h.last)
 	}
 	b.guard = newNPlus1(b)
 }
@@ -77,7 +78,7 @@ func (b *board) walk(line []int32, try func(wi int32) bool) bool {
 // now on: it could not start, but will one day.
 func (b *board) holdsUp(wi int32, started bool) bool {
 	f := b.waits[wi].fate
-	return !started && f != hopeless && f != lonely
+	return !started && f != hopeless && f != lonely && (f != unsafe || b.guard.closed)
 }
 
 // backfill lets those behind a blocked head overtake it as the policy allows.

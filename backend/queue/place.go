@@ -1,6 +1,9 @@
 package queue
 
-import "slices"
+import (
+	"math"
+	"slices"
+)
 
 // place chooses the host on which a waiting job may start now, or -1.
 func (b *board) place(wi int32) int {
@@ -9,6 +12,9 @@ func (b *board) place(wi int32) int {
 	plain := w.job.free()
 	if plain && b.failed.cover(&w.job.Size) {
 		return -1
+	}
+	if b.policy.Placement == Snug {
+		w.span = b.span(later(b.now, w.job.Estimate))
 	}
 	best, rank, any := -1, 0.0, false
 	for h := b.next(w.job, 0); h >= 0; h = b.next(w.job, h+1) {
@@ -19,7 +25,7 @@ func (b *board) place(wi int32) int {
 		if b.policy.Placement == FirstFit {
 			return h
 		}
-		if r := b.rank(w.job, &b.hosts[h]); best < 0 || r > rank {
+		if r := b.rank(w, &b.hosts[h]); best < 0 || r > rank {
 			best, rank = h, r
 		}
 	}
@@ -158,8 +164,9 @@ func overlap(a, b []string) bool {
 	return false
 }
 
-// rank is how good h is for j: more is better.
-func (b *board) rank(j *Job, h *host) float64 {
+// rank is how good h is for w: more is better.
+func (b *board) rank(w *waiting, h *host) float64 {
+	j := w.job
 	switch b.policy.Placement {
 	case BestFit:
 		return -left(j, h)
@@ -168,7 +175,7 @@ func (b *board) rank(j *Job, h *host) float64 {
 	case DotFit:
 		return dot(j, h)
 	}
-	return snug(j, h)
+	return b.snug(w, h)
 }
 
 // ratio is part of whole, 0 when there is no whole.
@@ -194,5 +201,21 @@ func dot(j *Job, h *host) float64 {
 		ratio(j.Size.Disk, h.cap.Disk)*ratio(h.free.Disk, h.cap.Disk)
 }
 
-// snug is berth's own.
-func snug(j *Job, h *host) float64 { return -left(j, h) }
+// What shapes the placement Snug.
+const (
+	// snugGrain is below which differences in the time left hardly count.
+	snugGrain = 10 * minute
+	// snugLeft is what being full is worth beside ending together.
+	snugLeft = 0.2
+)
+
+// snug is berth's own: a job goes where what runs longest ends about when it
+// will, on a scale of orders of magnitude, so that short jobs do not sit on the
+// hosts that long ones keep busy anyhow, nor long ones on hosts that are about
+// to be free altogether for somebody large; then where the least is left over.
+func (b *board) snug(w *waiting, h *host) float64 {
+	return -math.Abs(w.span-h.span) - snugLeft*left(w.job, h)
+}
+
+// span is how long from now until t, on Snug's scale.
+func (b *board) span(t Time) float64 { return math.Log(float64(max(t-b.now, 0) + snugGrain)) }

@@ -51,23 +51,26 @@ type Policy struct {
 	Placement Placement
 	Preempt   bool // important jobs put preemptible ones aside
 	NPlus1    bool // any one host's VMs must find room on the others
-	// Firm keeps a job that was promised a start at the head until it starts,
-	// whatever the order says of others by then. Without it an order in which
-	// others can overtake (all but FCFS) makes no promises.
+	// Firm lets the queue make promises, and keep them: a job that was promised
+	// a start stays at the head until it starts, whatever the order says of
+	// others by then. Aged promises only to jobs that have waited for some
+	// hours, the other orders to every head. Without Firm, which is what the
+	// reference figures of SJF, HRRN and Priority mean, the head has a
+	// reservation while it is the head, and may lose it to a better one.
 	Firm bool
 }
 
 // Default is the policy that does best on the reference traces; see the
 // package's documentation for the figures.
 func Default() Policy {
-	return Policy{Order: Aged, Backfill: EASY, Placement: Snug, Firm: true}
+	return Policy{Order: Aged, Backfill: SJBF, Placement: Snug, Firm: true}
 }
 
 // Orders returns every order, the default first.
 func Orders() []Order { return []Order{Aged, FCFS, SJF, HRRN, Priority} }
 
 // Backfills returns every kind of backfill, the default first.
-func Backfills() []Backfill { return []Backfill{EASY, SJBF, Conservative, NoBackfill} }
+func Backfills() []Backfill { return []Backfill{SJBF, EASY, Conservative, NoBackfill} }
 
 // Placements returns every placement, the default first.
 func Placements() []Placement { return []Placement{Snug, FirstFit, BestFit, WorstFit, DotFit} }

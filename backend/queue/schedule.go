@@ -50,6 +50,7 @@ func setUp(in Input) *board {
 	for i := range in.Jobs {
 		j := &in.Jobs[i]
 		b.waits[i] = waiting{job: j, born: in.Now - j.Age}
+		b.weigh(&b.waits[i])
 		b.tagged = b.tagged || len(j.Tags)+len(j.Near)+len(j.Apart) > 0
 	}
 	return b

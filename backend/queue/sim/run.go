@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 
+	"berth/backend"
 	"berth/backend/queue"
 )
 
@@ -49,7 +50,7 @@ func newPlay(c Config, w Workload) *play {
 	}
 	for i := range w.Jobs {
 		j := &w.Jobs[i]
-		q := queue.Job{ID: int64(i), Submit: j.Submit, Size: j.Size, Estimate: j.Estimate, Owner: j.Owner, Host: -1}
+		q := queue.Job{ID: int64(i), Submit: j.Submit, Size: j.Size, Estimate: j.Estimate, Owner: j.Owner, Host: -1, Priority: backend.DefaultPriority}
 		if c.PerfectEstimates {
 			q.Estimate = min(j.Run, j.Estimate)
 		}
