@@ -17,7 +17,7 @@ func (e *Engine) plan(ctx context.Context, s *survey) error {
 	b := s.book
 	was := slices.Clone(b.jobs)
 	for i := range b.jobs {
-		if j := &b.jobs[i]; j.State.Waiting() && !s.othersKnown(j, b.notes[j.ID]) {
+		if j := &b.jobs[i]; j.State.Waiting() && s.outOfSight(j, b.notes[j.ID]) {
 			b.wait[j.ID] = backend.WhyHostDown
 		}
 	}
@@ -27,9 +27,15 @@ func (e *Engine) plan(ctx context.Context, s *survey) error {
 	}
 	p := queue.Schedule(o.in)
 	o.tell(p, queue.Project(o.in, projected))
-	ds := e.starts(s, o, p, was)
-	ds = append(ds, e.preempts(s, o, p, was)...)
-	ds = append(ds, e.states(s, o, p, was)...)
+	ds, unsure := e.starts(s, o, p, was)
+	if unsure { // a plan that does not come true makes promises that hold up others
+		for _, at := range o.waiting {
+			b.jobs[at] = was[at]
+		}
+	} else {
+		ds = append(ds, e.preempts(s, o, p, was)...)
+		ds = append(ds, e.states(s, o, p, was)...)
+	}
 	decided := map[backend.JobID]bool{}
 	for i := range ds {
 		decided[ds[i].was.ID] = true
@@ -84,19 +90,18 @@ func (s *survey) returned() (names []string) {
 	return names
 }
 
-// starts are the jobs that start now.
-func (e *Engine) starts(s *survey, o *outlook, p queue.Plan, was []backend.Job) (ds []decision) {
+// starts are the jobs that start now. It is unsure when one of them has to
+// wait until more is known of its VM.
+func (e *Engine) starts(s *survey, o *outlook, p queue.Plan, was []backend.Job) (ds []decision, unsure bool) {
 	for _, start := range p.Starts {
 		at := o.waiting[start.Job]
-		j := s.book.jobs[at]
-		if _, busy := e.busy[j.ID]; busy {
-			continue
-		}
+		j, n := s.book.jobs[at], s.book.notes[o.book.jobs[at].ID]
 		host := o.in.Hosts[start.Host].Name
 		v := s.views[host]
-		n := s.book.notes[j.ID]
+		_, busy := e.busy[j.ID]
 		see, sure := s.sight(&was[at], n)
-		if !sure || !see.others || see.away != nil || !v.up() {
+		if busy || !sure || !see.others || see.away != nil || !v.up() {
+			unsure = true
 			continue
 		}
 		d := decision{was: was[at], m: move{job: j, note: n.resting(), wrote: true, act: actStart, event: "starting", at: s.book.now}}
@@ -115,7 +120,7 @@ func (e *Engine) starts(s *survey, o *outlook, p queue.Plan, was []backend.Job) 
 		}
 		ds = append(ds, d)
 	}
-	return ds
+	return ds, unsure
 }
 
 // preempts are the jobs that make room.

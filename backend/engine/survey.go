@@ -184,6 +184,15 @@ func (s *survey) othersKnown(j *backend.Job, n note) bool {
 	return true
 }
 
+// outOfSight reports whether a host on which the VM was seen cannot be asked.
+func (s *survey) outOfSight(j *backend.Job, n note) bool {
+	return slices.ContainsFunc(append([]string{j.Home}, n.Seen...), func(name string) bool {
+		_, off := s.offs[name]
+		v := s.views[name]
+		return v != nil && !v.down.IsZero() && !off
+	})
+}
+
 // isGone reports whether the VM is defined nowhere any more.
 func (s *survey) isGone(j *backend.Job, n note) bool {
 	for _, name := range append([]string{j.Home}, n.Seen...) {
