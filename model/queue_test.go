@@ -599,3 +599,27 @@ func TestQueueTakesAPersonsWordForALostHostOnlyWithItsNameTyped(t *testing.T) {
 		t.Fatalf("done: %v", q.done)
 	}
 }
+
+func TestQueueOpensWhereWhatRunsEndsAndStepsByPart(t *testing.T) {
+	var jobs []backend.Job
+	for i := range 30 {
+		jobs = append(jobs, job(i+1, fmt.Sprintf("r%d", i), 0, queueStart))
+	}
+	for i := range 30 {
+		jobs = append(jobs, job(i+40, fmt.Sprintf("w%d", i), i+1, queueStart))
+	}
+	ended := job(99, "done", 0, queueStart)
+	ended.State = backend.JobDone
+	h, _ := queueHarness(t, func(q *fakeQueue, _ *Options) { q.state.Jobs = append(jobs, ended) })
+	s := h.app.Queue
+	s.SetPage(20)
+	if h.selectedJob() != "w0" || s.Line()-s.Top() != 10 {
+		t.Fatalf("%s is selected, on line %d of the screen", h.selectedJob(), s.Line()-s.Top())
+	}
+	for _, step := range []struct{ key, want string }{{"J", "done"}, {"J", "done"}, {"K", "w0"}, {"j", "w1"}, {"K", "w0"}, {"K", "r0"}, {"K", "r0"}, {"}", "w0"}} {
+		h.keys(step.key)
+		if h.selectedJob() != step.want {
+			t.Fatalf("%s selects %s, not %s", step.key, h.selectedJob(), step.want)
+		}
+	}
+}

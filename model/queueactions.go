@@ -48,6 +48,8 @@ func queueActions() []Action {
 		{ID: "drain", Keys: []string{"d"}, Label: "Drain host", Help: "Keep new jobs off a host, or let them on again", Group: GroupQueue, On: []ScreenID{ScreenQueue, ScreenJob, ScreenHosts}, Hint: 12, Why: (*App).queueRefuses, Run: (*App).drainMenu},
 		{ID: "fence", Keys: []string{"F"}, Label: "Host is off", Help: "Give your word that a host which does not answer is switched off, so that its jobs run elsewhere", Group: GroupQueue, On: onJob, Why: (*App).fenceWhy, Run: (*App).fence},
 		{ID: "job-vm", Keys: []string{"v"}, Label: "Its VM", Help: "Open the VM's detail", Group: GroupQueue, On: onJob, Hint: 13, Why: (*App).jobVMWhy, Run: (*App).openJobVM},
+		{ID: "section-next", Keys: []string{"J", "}"}, Label: "Next part", Help: "To the first job that waits, then to the first that has ended", Group: GroupQueue, On: onQueue, Silent: true, Why: (*App).listWhy, Run: func(a *App) tea.Cmd { a.Queue.list.toSection(1); return nil }},
+		{ID: "section-previous", Keys: []string{"K", "{"}, Label: "Part before", Help: "To the first job of this part, then of the one before", Group: GroupQueue, On: onQueue, Silent: true, Why: (*App).listWhy, Run: func(a *App) tea.Cmd { a.Queue.list.toSection(-1); return nil }},
 		{ID: "gantt-earlier", Keys: []string{"left", "h"}, Label: "Bar before", Help: "Gantt: the bar before on this lane", Group: GroupQueue, On: onQueue, Silent: true, Why: (*App).ganttWhy, Run: func(a *App) tea.Cmd { a.Queue.ganttStep(-1, 0); return nil }},
 		{ID: "gantt-later", Keys: []string{"right", "l"}, Label: "Bar after", Help: "Gantt: the bar after it", Group: GroupQueue, On: onQueue, Silent: true, Why: (*App).ganttWhy, Run: func(a *App) tea.Cmd { a.Queue.ganttStep(1, 0); return nil }},
 		{ID: "gantt-back", Keys: []string{"<", "shift+left"}, Label: "Back in time", Help: "Gantt: scroll back in time", Group: GroupQueue, On: onQueue, Silent: true, Why: (*App).ganttWhy, Run: func(a *App) tea.Cmd { a.Queue.Gantt.shift(-0.25, a.Now()); return nil }},
@@ -80,6 +82,13 @@ func (a *App) whatIfDisabled() string {
 func (a *App) ganttWhy() string {
 	if !a.Queue.AsGantt {
 		return "only in the Gantt view: " + a.KeyFor("gantt") + " shows it"
+	}
+	return ""
+}
+
+func (a *App) listWhy() string {
+	if a.Queue.AsGantt {
+		return "only in the list: " + a.KeyFor("gantt") + " shows it"
 	}
 	return ""
 }

@@ -134,7 +134,42 @@ func (l *queueList) rebuild() {
 		l.find()
 		l.top = l.line() - offset
 	}
+	l.open()
 	l.clamp()
+}
+
+// open begins where what runs ends, when that alone would fill the screen and
+// nobody has chosen a job yet.
+func (l *queueList) open() {
+	if l.chosen || l.shown[SectionWaiting] == 0 || l.shown[SectionRunning] < l.page/2 {
+		return
+	}
+	l.index = l.shown[SectionRunning]
+	l.top = l.line() - l.page/2
+}
+
+// toSection moves the selection to the first job of the next section, or of
+// this one and then the one before.
+func (l *queueList) toSection(step int) {
+	starts, n := []int{}, 0
+	for sec := range sectionCount {
+		if l.shown[sec] > 0 {
+			starts = append(starts, n)
+		}
+		n += l.shown[sec]
+	}
+	to := l.index
+	for _, s := range starts {
+		if step > 0 && s > l.index {
+			to = s
+			break
+		}
+		if step < 0 && s < l.index {
+			to = s
+		}
+	}
+	l.index = to
+	l.adopt()
 }
 
 func (l *queueList) addSection(sec Section) {
@@ -242,7 +277,10 @@ func (s *Queue) Selected() *backend.Job { return s.list.selected() }
 
 // SetPage tells how many lines the screen has room for.
 func (s *Queue) SetPage(n int) {
-	s.list.page = max(1, n)
+	if s.list.page != max(1, n) {
+		s.list.page = max(1, n)
+		s.list.open()
+	}
 	s.list.clamp()
 }
 

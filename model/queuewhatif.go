@@ -164,13 +164,13 @@ func (a *App) living(ids []backend.JobID) []*backend.Job {
 // defaultWords are the policy's words where nobody told them.
 func defaultWords(w QueueWords) QueueWords {
 	if len(w.Orders) == 0 {
-		w.Orders = []string{"fcfs", "sjf", "hrrn", "priority"}
+		w.Orders = []string{"fcfs", "sjf", "hrrn", "priority", "aged"}
 	}
 	if len(w.Backfills) == 0 {
 		w.Backfills = []string{"none", "easy", "sjbf", "conservative"}
 	}
 	if len(w.Placements) == 0 {
-		w.Placements = []string{"first", "best", "worst", "dot"}
+		w.Placements = []string{"first", "best", "worst", "dot", "snug"}
 	}
 	return QueueWords{slices.Clone(w.Orders), slices.Clone(w.Backfills), slices.Clone(w.Placements)}
 }

@@ -177,7 +177,7 @@ func (r *Root) shiftRow(pos, name, start, text string, w int) string {
 	if w < 60 {
 		starts = 11
 	}
-	names := max(6, w-9-starts-16-3)
+	names := max(6, min(32, w-9-starts-16-3))
 	return widget.Fit(widget.FitRight(pos, 9)+" "+widget.Fit(backend.Clean(name), names)+" "+widget.Fit(start, starts)+" "+text, w)
 }
 

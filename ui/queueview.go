@@ -46,7 +46,7 @@ func (r *Root) queueColumns(w int) []widget.Column {
 		colWait:   {Title: "WAIT", Min: 5, Right: true, Priority: 6},
 		colETA:    {Title: "ETA", Min: r.etaWidth(), Max: 9, Right: true},
 		colHost:   {Title: "HOST", Min: max(5, min(widths.Host, max(7, w/10))), Max: max(5, min(widths.Host, 24)), Priority: 2},
-		colReason: {Title: "REASON", Min: max(10, min(max(widths.Reason, 14), max(17, w/4))), Max: 60, Flex: 1},
+		colReason: {Title: "REASON", Min: max(10, min(max(widths.Reason, 14, min(28, w/4)), max(17, w/4))), Max: 60, Flex: 1},
 		colOwner:  {Title: "OWNER", Min: 6, Max: 10, Priority: 11},
 		colTags:   {Title: "TAGS", Min: 8, Max: 16, Priority: 12, Flex: 1},
 	}

@@ -25,7 +25,8 @@ func StackGlyphs(g *themes.Glyphs) [4]string {
 
 // Stack draws parts of total side by side in exactly w cells; what they leave
 // is drawn with rest. A part that is not nothing shows as long as there is
-// room; parts that exceed total fill the bar in their order.
+// room, and what is not quite full does not look full; parts that exceed total
+// fill the bar in their order.
 func Stack(parts []Share, total float64, w int, rest Share) string {
 	if w <= 0 {
 		return ""
@@ -37,7 +38,11 @@ func Stack(parts []Share, total float64, w int, rest Share) string {
 			continue
 		}
 		sum += p.Value
-		end := min(w, max(used+1, int(math.Round(min(sum/total, 1)*float64(w)))))
+		most := w
+		if sum < total && w > len(parts) {
+			most = w - 1
+		}
+		end := max(used, min(most, max(used+1, int(math.Round(min(sum/total, 1)*float64(w))))))
 		p.Style.WriteTo(&b, repeat(p.Glyph, end-used))
 		used = max(used, end)
 	}

@@ -27,6 +27,8 @@ func TestStack(t *testing.T) {
 		"..........": stackOf(10, 0, 1),
 		".....":      stackOf(5, 10, math.NaN(), -3),
 		"####":       stackOf(4, 1, 1, 1, 1),
+		"########%.": stackOf(10, 100, 80, 19),
+		"#########.": stackOf(10, 100, 99.9),
 		"":           stackOf(0, 1, 1),
 	} {
 		if got != want {
