@@ -151,6 +151,7 @@ type App struct {
 	actions    []Action
 	byKey      map[string][]*Action
 	undo       *undoStep
+	logGen     int       // of the last question for the queue's log
 	flash      time.Time // when the next flash ends
 }
 
@@ -263,6 +264,8 @@ func (a *App) Update(msg tea.Msg) tea.Cmd {
 		return a.onExplain(m)
 	case requestMsg:
 		return a.onRequest(m)
+	case logReadMsg:
+		return a.onLogRead(m)
 	case previewTick:
 		return a.onPreviewTick(m)
 	case previewMsg:

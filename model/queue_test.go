@@ -3,14 +3,11 @@ package model
 import (
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"berth/backend"
-	"berth/backend/audit"
 )
 
 var queueStart = time.Date(2026, 11, 23, 3, 0, 0, 0, time.UTC)
@@ -153,74 +150,6 @@ func TestQueueThatFailsKeepsTheLastStateAndHeals(t *testing.T) {
 	}
 }
 
-func TestQueueCancelAsksAndSaysNoByDefault(t *testing.T) {
-	h, q := queueHarness(t, nil)
-	h.keys("x") // r1 runs
-	c := h.confirm()
-	if c.Focus != FocusNo || !c.Danger {
-		t.Fatalf("focus %d, danger %t", c.Focus, c.Danger)
-	}
-	h.keys("enter")
-	if len(q.done) != 0 {
-		t.Fatalf("done: %v", q.done)
-	}
-	h.keys("x", "y")
-	h.keys("X", "y")
-	if got := strings.Join(q.done, ";"); got != "[1] cancel ;[1] cancel force " {
-		t.Fatalf("done: %s", got)
-	}
-}
-
-func TestQueueHoldActsAtOnceOnOneAndAsksForMany(t *testing.T) {
-	h, q := queueHarness(t, nil)
-	h.keys("H")
-	h.wantStatus("it does not wait")
-	h.keys("j", "j", "H")
-	h.wantStatus("w1: held back")
-	h.keys("\\", "ctrl+a", "H")
-	c := h.confirm()
-	if len(c.Names) != 5 || !strings.Contains(c.Names[2], "left out") {
-		t.Fatalf("names: %q", c.Names)
-	}
-	h.keys("y")
-	if got := strings.Join(q.done, ";"); got != "[3] hold ;[4 5] hold " {
-		t.Fatalf("done: %s", got)
-	}
-	if n, _ := h.app.Queue.Marks(); n != 0 {
-		t.Fatal("the marks stay after they were acted on")
-	}
-}
-
-func TestQueueRequestsShowPendingAndFailuresSayWhatToDo(t *testing.T) {
-	h, q := queueHarness(t, nil)
-	h.keys("j", "j")
-	cmd := h.app.RunID("hold")
-	if got := h.app.Queue.Pending(3); got != "holding" {
-		t.Fatalf("pending %q", got)
-	}
-	q.doErr = &backend.OpError{Op: "hold", Target: "w1", Err: errors.New("database is locked"), Hint: "try again"}
-	h.run(cmd)
-	h.wantStatus("hold w1: database is locked; try again")
-	if h.app.Queue.Pending(3) != "" || h.app.Queue.Requests() != 0 {
-		t.Fatal("a request that ended is still shown")
-	}
-}
-
-func TestQueuePriorityKeysAndPrompt(t *testing.T) {
-	h, q := queueHarness(t, nil)
-	h.keys("j", "j", "]", "[", "p")
-	h.keys("backspace", "backspace")
-	h.text("101")
-	h.keys("enter")
-	if p, ok := h.app.Overlays[0].(*Prompt); !ok || p.Err == nil {
-		t.Fatal("a priority of 101 was accepted")
-	}
-	h.keys("backspace", "enter")
-	if got := strings.Join(q.done, ";"); got != "[3] priority=60 ;[3] priority=50 ;[3] priority=10 " {
-		t.Fatalf("done: %s", got)
-	}
-}
-
 func TestQueueFilter(t *testing.T) {
 	h, _ := queueHarness(t, nil)
 	for expr, want := range map[string]int{"": 5, "w": 3, "state:run": 2, "!state:queued": 2, "host:hv2": 3, "reason:res": 3, "w1 host:hv2": 1, "/^r[12]$/": 2, "name:w*": 3} {
@@ -280,196 +209,6 @@ func TestQueueWhyFollowsTheQueue(t *testing.T) {
 	h.keys("esc")
 	if h.app.Screen != ScreenQueue {
 		t.Fatalf("esc left us on %s", h.app.Screen)
-	}
-}
-
-func TestQueueWhatIfShowsAndApplies(t *testing.T) {
-	h, q := queueHarness(t, func(q *fakeQueue, _ *Options) {
-		q.think = func(h backend.Hypothesis, st backend.QueueState) backend.QueueState {
-			if h.Policy != nil {
-				st.Jobs[2].ETA, st.Jobs[3].ETA = st.Jobs[3].ETA, st.Jobs[2].ETA
-				st.Jobs[4].ETA = time.Time{}
-			}
-			return st
-		}
-	})
-	h.keys("j", "j", "w")
-	f := h.form()
-	if f.Preview.Lines[0].Text != "nothing changes for the jobs that wait" {
-		t.Fatalf("lines: %+v", f.Preview.Lines)
-	}
-	h.keys("right") // sjf→... whichever comes after hrrn
-	if !f.Preview.Busy {
-		t.Fatal("nothing is thought through")
-	}
-	h.pass(time.Second)
-	got := map[string]string{}
-	for i := range f.Preview.Shifts {
-		got[f.Preview.Shifts[i].Job.Name] = f.Preview.Shifts[i].Text()
-	}
-	if got["w1"] != "10m later" || got["w2"] != "10m sooner" || got["w3"] != "no start known" {
-		t.Fatalf("shifts: %v", got)
-	}
-	h.focus("priority")
-	h.text("7x")
-	if f.Wrong() == nil {
-		t.Fatal("a wrong priority was accepted")
-	}
-	h.keys("backspace")
-	h.focus("out")
-	h.keys("right")
-	h.pass(time.Second)
-	last := q.hypo[len(q.hypo)-1]
-	if last.Policy == nil || len(last.HostOut) != 1 || *last.Change.Priority != 7 || len(last.Jobs) != 1 {
-		t.Fatalf("hypothesis: %+v", last)
-	}
-	h.keys("tab")
-	if f.Focus != FocusNo {
-		t.Fatalf("focus %d", f.Focus)
-	}
-	h.keys("right", "enter")
-	if got := strings.Join(q.done, ";"); got != "policy priority easy;[3] priority=7 ;drain hv1 true" {
-		t.Fatalf("done: %s", got)
-	}
-	h.wantStatus("hv1: drained")
-}
-
-func TestQueueWhatIfSaysNoByDefaultAndWhenNothingChanged(t *testing.T) {
-	h, q := queueHarness(t, nil)
-	h.keys("w")
-	f := h.form()
-	f.Focus = FocusYes
-	h.keys("enter")
-	h.wantStatus("nothing is changed yet")
-	f.Focus = FocusNo
-	h.keys("enter")
-	if len(q.done) != 0 || len(h.app.Overlays) != 0 {
-		t.Fatalf("done: %v", q.done)
-	}
-}
-
-func TestQueuePreviewOfAnOlderFormIsNotShown(t *testing.T) {
-	h, q := queueHarness(t, nil)
-	h.keys("w", "right")
-	f := h.form()
-	h.send(previewMsg{form: f, version: f.Preview.Version - 1, base: &q.state, err: errors.New("old")})
-	if f.Preview.Err != nil {
-		t.Fatal("the answer to an older question is shown")
-	}
-	h.keys("esc")
-	h.pass(time.Second) // the tick of the closed form
-	for _, x := range q.hypo {
-		if x.Policy != nil && len(h.app.Overlays) == 0 && f.Preview.Version == 0 {
-			t.Fatal("a closed form thinks on")
-		}
-	}
-}
-
-func TestSubmitFormValidatesAndShowsWhereItLands(t *testing.T) {
-	h, q := queueHarness(t, nil)
-	h.keys("1", "ctrl+a", "Q")
-	f := h.form()
-	if len(f.Intro) != 2 || !strings.Contains(f.Intro[1], "c runs already") {
-		t.Fatalf("intro: %q", f.Intro)
-	}
-	if l := f.Preview.Lines; len(l) < 2 || !strings.Contains(l[0].Text, "a: #9, starts") {
-		t.Fatalf("lines: %+v", f.Preview.Lines)
-	}
-	for id, bad := range map[string]string{"priority": "0", "estimate": "soon", "begin": "yesterday", "after": "nosuch", "nice": "x"} {
-		h.focus(id)
-		x := f.Field(id)
-		old := x.Input.Value()
-		h.text(bad)
-		if x.Err == nil && id != "priority" {
-			t.Errorf("%s: %q was accepted", id, bad)
-		}
-		if id == "priority" && x.Err == nil { // 500
-			t.Errorf("a priority of %s was accepted", x.Text())
-		}
-		x.Input.SetValue(old)
-		x.Err = nil
-	}
-	for id, text := range map[string]string{"estimate": "2h30m", "limit": "4h", "begin": "+1h", "after": "w1,2", "tags": "web db"} {
-		h.focus(id)
-		h.text(text)
-	}
-	h.focus("host")
-	h.keys("right")
-	h.focus("hold")
-	h.keys(" ")
-	h.pass(time.Second)
-	f.Focus = FocusYes
-	h.keys("enter")
-	if len(q.specs) != 2 {
-		t.Fatalf("submitted %+v; status %q", q.specs, h.status())
-	}
-	s := q.specs[1]
-	if s.Name != "b" || s.Priority != 50 || s.Estimate != 150*time.Minute || s.Limit != 4*time.Hour || !s.Begin.Equal(h.now.Add(time.Hour)) && s.Begin.Before(queueStart) ||
-		fmt.Sprint(s.After) != "[3 2]" || !s.Hold || s.Host != "hv1" || fmt.Sprint(s.Tags) != "[web db]" {
-		t.Fatalf("spec: %+v", s)
-	}
-}
-
-func TestSubmitRefusesWhatCannotBeQueued(t *testing.T) {
-	h, _ := queueHarness(t, func(q *fakeQueue, o *Options) {
-		j := job(7, "a", 4, queueStart)
-		j.VM = o.Hosts[0].(*fakeHost).vms[0].UUID
-		q.state.Jobs = append(q.state.Jobs, j)
-	})
-	h.keys("1", "Q")
-	h.wantStatus("a is in the queue already, as job 7")
-	r := h.app.VMs.Selected()
-	if got := StateText(r); got != "queued #4 03:40" {
-		t.Fatalf("the row says %q", got)
-	}
-}
-
-func TestChangeFormSetsOnlyWhatWasChanged(t *testing.T) {
-	h, q := queueHarness(t, nil)
-	h.keys("j", "j", "e")
-	f := h.form()
-	f.Focus = FocusYes
-	h.keys("enter")
-	h.wantStatus("nothing is changed yet")
-	h.keys("tab") // round to the first
-	h.focus("estimate")
-	h.keys("backspace", "backspace")
-	h.text("3h")
-	h.focus("host")
-	h.keys("left")
-	h.pass(time.Second)
-	f.Focus = FocusYes
-	h.keys("enter")
-	if len(q.done) != 1 || q.done[0] != `[3] estimate=3h0m0s host="hv2" ` {
-		t.Fatalf("done: %q", q.done)
-	}
-}
-
-func TestQueueReadOnlyThinksButDoesNothing(t *testing.T) {
-	h, q := queueHarness(t, func(_ *fakeQueue, o *Options) { o.ReadOnly = true })
-	for _, id := range []string{"hold", "release", "cancel", "force-cancel", "top", "requeue", "priority", "priority-up", "set", "drain"} {
-		h.run(h.app.RunID(id))
-		h.wantStatus("read-only")
-	}
-	h.keys("w")
-	h.form()
-	if len(q.done) != 0 {
-		t.Fatalf("done: %v", q.done)
-	}
-}
-
-func TestQueueIsAudited(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "audit")
-	h, _ := queueHarness(t, func(_ *fakeQueue, o *Options) { o.Trail = audit.Open(path, os.Getenv) })
-	h.keys("j", "j", "H", "]", "d", "enter", "y")
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, want := range []string{`"verb":"queue hold","vm":"w1"`, `"verb":"queue priority","vm":"w1"`, `"detail":"60"`, `"verb":"queue drain"`} {
-		if !strings.Contains(string(b), want) {
-			t.Errorf("%s is not in the trail:\n%s", want, b)
-		}
 	}
 }
 
@@ -542,23 +281,6 @@ func TestQueueHostileAndOddJobsBreakNothing(t *testing.T) {
 	}
 }
 
-func TestParseBegin(t *testing.T) {
-	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	for in, want := range map[string]time.Time{
-		"": {}, "14:30": now.Add(150 * time.Minute), "11:00": now.Add(23 * time.Hour), "+2h": now.Add(2 * time.Hour), "+1d": now.Add(24 * time.Hour),
-		"2026-03-02 08:00": now.Add(20 * time.Hour), "2026-03-02": now.Add(12 * time.Hour),
-	} {
-		if got, err := ParseBegin(in, now); err != nil || !got.Equal(want) {
-			t.Errorf("%q is %v (%v), not %v", in, got, err, want)
-		}
-	}
-	for _, in := range []string{"2020-01-01", "25:00", "soon", "+x"} {
-		if got, err := ParseBegin(in, now); err == nil {
-			t.Errorf("%q is %v", in, got)
-		}
-	}
-}
-
 func TestWhen(t *testing.T) {
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	for want, at := range map[string]time.Time{"14:05": now.Add(125 * time.Minute), "Mon 08:00": now.Add(20 * time.Hour), "1 Apr": now.Add(31 * 24 * time.Hour), "Mar 2028": now.Add(735 * 24 * time.Hour), Unknown: {}} {
@@ -583,23 +305,6 @@ func BenchmarkQueueTake(b *testing.B) {
 	}
 }
 
-func TestQueueTakesAPersonsWordForALostHostOnlyWithItsNameTyped(t *testing.T) {
-	h, q := queueHarness(t, nil)
-	h.keys("F")
-	h.wantStatus("its host is not lost")
-	q.edit(func(st *backend.QueueState) { st.Jobs[0].State = backend.JobUnknown })
-	h.pass(time.Second)
-	h.keys("F", "enter")
-	if len(q.done) != 0 || len(h.app.Overlays) != 1 {
-		t.Fatalf("done: %v", q.done)
-	}
-	h.text("hv1")
-	h.keys("enter", "enter")
-	if len(q.done) != 1 || q.done[0] != "fenced hv1" {
-		t.Fatalf("done: %v", q.done)
-	}
-}
-
 func TestQueueOpensWhereWhatRunsEndsAndStepsByPart(t *testing.T) {
 	var jobs []backend.Job
 	for i := range 30 {
@@ -621,5 +326,21 @@ func TestQueueOpensWhereWhatRunsEndsAndStepsByPart(t *testing.T) {
 		if h.selectedJob() != step.want {
 			t.Fatalf("%s selects %s, not %s", step.key, h.selectedJob(), step.want)
 		}
+	}
+}
+
+func TestQueueLogIsReadInTheBackgroundAndClean(t *testing.T) {
+	h, _ := queueHarness(t, nil)
+	h.keys("L")
+	n, ok := h.app.Overlays[0].(*Notice)
+	if !ok || !strings.Contains(n.Text, "w1 (job 3) submitted by alice") || strings.Contains(n.Text, "\x1b") || strings.Index(n.Text, "policy") > strings.Index(n.Text, "w1") {
+		t.Fatalf("%+v", h.app.Overlays[0])
+	}
+	h.keys("esc")
+	h.send(logReadMsg{gen: h.app.logGen - 1, events: []backend.JobEvent{{What: "old"}}})
+	h.keys("1")
+	h.send(logReadMsg{gen: h.app.logGen, events: []backend.JobEvent{{What: "late"}}})
+	if len(h.app.Overlays) != 0 {
+		t.Fatal("a log that nobody waits for any more came up")
 	}
 }

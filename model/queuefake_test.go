@@ -94,7 +94,7 @@ func (q *fakeQueue) WhatIf(_ context.Context, h backend.Hypothesis) (backend.Que
 }
 
 func (q *fakeQueue) Log(context.Context, backend.LogQuery) ([]backend.JobEvent, error) {
-	return nil, nil
+	return []backend.JobEvent{{ID: 1, Job: 3, Name: "w1", What: "submitted", Who: "alice"}, {ID: 2, What: "policy", Detail: "hrrn\x1b[31m"}}, nil
 }
 func (q *fakeQueue) Close() error { return nil }
 

@@ -64,5 +64,9 @@ func (r *Root) filterHelp() []string {
 	for _, k := range model.FilterKeys() {
 		out = append(out, "  "+r.st(themes.RoleKey, widget.Fit(k.Name, 12))+" "+k.Help)
 	}
+	out = append(out, "", " "+r.st(themes.RoleTitle, "Filter in the queue"))
+	for _, k := range model.JobFilterKeys() {
+		out = append(out, "  "+r.st(themes.RoleKey, widget.Fit(k.Name, 12))+" "+k.Help)
+	}
 	return out
 }
