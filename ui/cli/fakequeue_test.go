@@ -223,3 +223,9 @@ func (q *fakeQueue) Close() error {
 	q.closed = true
 	return nil
 }
+
+func (q *fakeQueue) Fenced(_ context.Context, host string) error { return q.note("fenced %s", host) }
+
+func (q *fakeQueue) RemoveHost(_ context.Context, host string) error {
+	return q.note("forget %s", host)
+}

@@ -11,9 +11,12 @@ import (
 	"berth/model"
 )
 
+// filtersByQueue reports whether the queue has to be asked for the filter.
+func filtersByQueue(f model.Filter) bool { return slices.Contains(f.Keys(), "queue") }
+
 // needsQueue reports whether the queue has to be asked for the list.
 func (p *listPlan) needsQueue() bool {
-	if p.format == "json" || p.format == "csv" && !p.chosen || p.by == "queue" || slices.Contains(p.filter.Keys(), "queue") {
+	if p.format == "json" || p.format == "csv" && !p.chosen || p.by == "queue" || filtersByQueue(p.filter) {
 		return true
 	}
 	return slices.ContainsFunc(p.columns, func(c model.Column) bool { return c.ID == "queue" })

@@ -54,7 +54,8 @@ func (a *app) queueCommand() *cobra.Command {
 	for _, s := range changeCommands() {
 		cmd.AddCommand(a.changeCommand(s))
 	}
-	cmd.AddCommand(a.setJobCommand(), a.waitCommand(), a.logCommand(), a.policyCommand(), a.queueHostsCommand(), a.drainCommand(), a.simulateCommand())
+	cmd.AddCommand(a.setJobCommand(), a.waitCommand(), a.logCommand(), a.policyCommand(), a.queueHostsCommand(), a.drainCommand(), a.fencedCommand(), a.forgetCommand(),
+		a.simulateCommand())
 	return cmd
 }
 

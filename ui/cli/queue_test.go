@@ -619,3 +619,25 @@ func TestTheListOfVMsTellsOfTheirJobs(t *testing.T) {
 		t.Errorf("%q, %q", out, errs)
 	}
 }
+
+func TestAPersonSpeaksForHosts(t *testing.T) {
+	q := newFakeQueue()
+	if code, out, errs := withFake(t, q, "forget", "hv2"); code != 0 || out != "hv2: forgotten\n" || errs != "" || q.calls[0] != "forget hv2" {
+		t.Errorf("code %d, %q, %q, %v", code, out, errs, q.calls)
+	}
+	if code, out, errs := withFake(t, q, "fenced", "hv2", "--yes"); code != 0 || out != "hv2: its jobs are queued again\n" || errs != "" || q.calls[1] != "fenced hv2" {
+		t.Errorf("code %d, %q, %q, %v", code, out, errs, q.calls)
+	}
+	for answer, want := range map[string]int{"y\n": 0, "\n": 1} {
+		q := newFakeQueue()
+		if code, _, errs := withFakeAsked(t, q, typing(t, answer), "fenced", "hv2"); code != want || !strings.Contains(errs, "twice, which destroys their disks. [y/N]") || (len(q.calls) > 0) != (want == 0) {
+			t.Errorf("%q: code %d, %q, %v", answer, code, errs, q.calls)
+		}
+	}
+	for text, args := range map[string][]string{"add --yes": {"fenced", "hv2"}, "which host?": {"fenced"}, "knows no host": {"forget", "hv9"}, "read-only": {"forget", "hv1", "-r"}} {
+		q := newFakeQueue()
+		if code, _, errs := withFake(t, q, args...); code == 0 || !strings.Contains(errs, text) || len(q.calls) > 0 {
+			t.Errorf("%v: code %d, %q, %v", args, code, errs, q.calls)
+		}
+	}
+}

@@ -115,6 +115,9 @@ func (a *app) submitted(ctx context.Context, fl *fleet, filter model.Filter, arg
 	if inv.silent() {
 		return nil, errReported
 	}
+	if filtersByQueue(filter) {
+		a.noteJobs(ctx, inv.rows)
+	}
 	rows, failed := a.targets(inv, filter, args)
 	for _, r := range rows {
 		if h := inv.hosts[r.Host]; h.ReadOnly() {

@@ -187,6 +187,9 @@ func (a *app) runVerb(cmd *cobra.Command, s verbSpec, f *verbFlags, args []strin
 	if inv.silent() {
 		return errReported
 	}
+	if filtersByQueue(filter) {
+		a.noteJobs(cmd.Context(), inv.rows)
+	}
 	targets, failed := a.targets(inv, filter, args)
 	job := &verbJob{app: a, spec: s, verb: verb, flags: f, inv: inv}
 	return job.run(cmd.Context(), targets, failed)
