@@ -1,6 +1,10 @@
 package queue
 
-import "math"
+import (
+	"math"
+
+	"berth/backend"
+)
 
 // board is the cluster as a pass sees it: what is free, what runs, for whom
 // room is kept. The simulator keeps one over many passes, Schedule makes one.
@@ -12,6 +16,7 @@ type board struct {
 	waits   []waiting // every job that waits
 	queue   []int32   // indexes of those of waits that are ready, in the order of the queue
 	keys    []key     // scratch of sorting
+	spare   []key     // the same
 	before  tree      // free as it was before the pass
 	roomy   tree      // what the hosts have altogether
 	failed  sizes     // those that fit no host any more in this pass
@@ -21,10 +26,11 @@ type board struct {
 	looked  int64     // jobs looked at, over all passes
 	starts  []int32   // indexes of waits, in the order in which they start
 	evict   []eviction
-	most    Size // the greatest capacity among hosts, per dimension
-	tagged  bool // something that runs or waits has tags
+	most    Size          // the greatest capacity among hosts, per dimension
+	ahead   backend.JobID // the head, for reasons
+	tagged  bool          // something that runs or waits has tags
 	guard   guard
-	order   []int32    // scratch of SJBF
+	order   []int32    // scratch of backfill
 	running []Running  // what was loaded
 	weakest int        // the lowest priority of what may be put aside
 	sought  int        // jobs for which victims were sought in this pass
@@ -99,7 +105,7 @@ type waiting struct {
 	host    int32 // of starting and reserved
 	at      Time  // of reserved
 	urgent  bool  // others are put aside for it
-	gone    bool  // in a simulation: started earlier, its place is free
+	gone    bool  // in a simulation: it has started
 }
 
 // expect is how long the job probably runs.

@@ -83,22 +83,36 @@ func (b *board) holdsUp(wi int32, started bool) bool {
 
 // backfill lets those behind a blocked head overtake it as the policy allows.
 func (b *board) backfill(rest []int32, try func(wi int32) bool) {
-	if b.policy.Backfill == NoBackfill || b.guard.closed {
+	switch {
+	case b.policy.Backfill == NoBackfill || b.guard.closed:
 		for _, wi := range rest {
 			b.waits[wi].fate = behind
 		}
 		return
-	}
-	if b.policy.Backfill == SJBF {
-		b.order = append(b.order[:0], rest...)
-		rest = b.order
-		slices.SortStableFunc(rest, func(x, y int32) int {
-			return cmp.Compare(b.waits[x].job.Estimate, b.waits[y].job.Estimate)
-		})
+	case b.policy.Backfill == SJBF:
+		rest = b.shortest(rest, try)
 	}
 	for _, wi := range rest {
 		try(wi)
 	}
+}
+
+// shortest tries those of rest that have no room now, in their order: they may
+// be given a reservation or put others aside. It returns the others, the
+// shortest first. What has no room now has none later in the pass.
+func (b *board) shortest(rest []int32, try func(wi int32) bool) []int32 {
+	b.order = b.order[:0]
+	for _, wi := range rest {
+		if j := b.waits[wi].job; b.next(j, 0) >= 0 {
+			b.order = append(b.order, wi)
+			continue
+		}
+		try(wi)
+	}
+	slices.SortStableFunc(b.order, func(x, y int32) int {
+		return cmp.Compare(b.waits[x].job.Estimate, b.waits[y].job.Estimate)
+	})
+	return b.order
 }
 
 // attempt starts a job now if it may. Else it notes why not, and keeps room for

@@ -1,5 +1,7 @@
 package queue
 
+import "slices"
+
 // Forecast is when and where a job is expected to start; At is Never when that
 // cannot be told.
 type Forecast struct {
@@ -18,7 +20,40 @@ const maxLooks = 4_000_000
 // decisions, nearest starts first: the forecasts of the others stay Never.
 // Nobody is put aside in a projection.
 func Project(in Input, limit int) []Forecast {
-	return newProjection(in, limit, -1).run()
+	chosen := first(in, limit)
+	if chosen == nil {
+		return newProjection(in, -1).run()
+	}
+	out := make([]Forecast, len(in.Jobs))
+	for i := range out {
+		out[i] = Forecast{At: Never, Host: -1}
+	}
+	all := in.Jobs
+	in.Jobs = make([]Job, len(chosen))
+	for n, i := range chosen {
+		in.Jobs[n] = all[i]
+	}
+	for n, f := range newProjection(in, -1).run() {
+		out[chosen[n]] = f
+	}
+	return out
+}
+
+// first is the first limit jobs of the queue's order, or nil for all.
+func first(in Input, limit int) []int32 {
+	if limit <= 0 || limit >= len(in.Jobs) {
+		return nil
+	}
+	in.Running = nil
+	b := setUp(in)
+	b.line()
+	chosen := slices.Clone(b.queue[:min(limit, len(b.queue))])
+	for i := range b.waits {
+		if b.waits[i].fate == unready && len(chosen) < limit {
+			chosen = append(chosen, int32(i))
+		}
+	}
+	return chosen
 }
 
 // projection is a Project under way.
@@ -33,27 +68,25 @@ type projection struct {
 }
 
 // newProjection sets up a Project that ends when job only has started.
-func newProjection(in Input, limit, only int) *projection {
+func newProjection(in Input, only int) *projection {
 	in.Policy.Preempt = false
-	if limit <= 0 || limit > len(in.Jobs) {
-		limit = len(in.Jobs)
-	}
 	p := &projection{
-		jobs: append([]Job(nil), in.Jobs...), out: make([]Forecast, len(in.Jobs)), only: only,
+		jobs: slices.Clone(in.Jobs), out: make([]Forecast, len(in.Jobs)), only: only,
 		waits: map[int64][]int{}, index: make(map[int64]int, len(in.Jobs)),
 	}
 	in.Jobs = p.jobs
 	b := setUp(in)
 	p.m = &Machine{b}
-	p.choose(limit)
 	for i := range p.jobs {
+		j := &p.jobs[i]
 		p.out[i] = Forecast{At: Never, Host: -1}
-		p.index[p.jobs[i].ID] = i
-		if j := &p.jobs[i]; j.NotReady && j.WaitsFor != 0 {
+		p.index[j.ID] = i
+		if j.NotReady && j.WaitsFor != 0 {
 			p.waits[j.WaitsFor] = append(p.waits[j.WaitsFor], i)
 		}
-		if at := p.jobs[i].Begin; at > in.Now {
-			p.events.push(event{at: at, host: -1})
+		if j.Begin > in.Now {
+			p.events.push(event{at: j.Begin, host: -1})
+			j.NotReady = j.NotReady && j.WaitsFor != 0 // the next try after a refusal
 		}
 	}
 	for h := range b.hosts {
@@ -64,27 +97,6 @@ func newProjection(in Input, limit, only int) *projection {
 		}
 	}
 	return p
-}
-
-// choose keeps the first limit jobs of the queue's order.
-func (p *projection) choose(limit int) {
-	b := p.m.b
-	if limit == len(b.waits) {
-		return
-	}
-	b.line()
-	chosen := make([]waiting, 0, limit)
-	for _, wi := range b.queue {
-		if len(chosen) < limit || int(wi) == p.only {
-			chosen = append(chosen, b.waits[wi])
-		}
-	}
-	for i := range b.waits {
-		if b.waits[i].fate == unready && (len(chosen) < limit || i == p.only) {
-			chosen = append(chosen, b.waits[i])
-		}
-	}
-	b.waits = chosen
 }
 
 // run plays until nothing more happens.

@@ -48,7 +48,7 @@ type Job struct {
 	Hosts       []int32 // the hosts it may use, ascending; nil: all
 	Held        bool
 	NotReady    bool  // a dependency has not ended, or a refused start waits for its next try
-	WaitsFor    int64 // the job that NotReady is about; 0: a refused start
+	WaitsFor    int64 // the job that NotReady is about; 0: a refused start, tried again at Begin
 	Preemptible bool
 	Preempted   int // how often it was put aside
 	Tags        []string

@@ -27,6 +27,7 @@ func Schedule(in Input) Plan {
 			p.Reservations = append(p.Reservations, Reservation{Job: int(wi), Host: int(w.host), At: w.at, Promise: b.promise(w).Made})
 		}
 	}
+	b.ahead = b.head()
 	for n, i := range p.Order {
 		p.Jobs[i] = b.verdict(int32(i))
 		p.Jobs[i].Position = n + 1
@@ -116,7 +117,7 @@ func (b *board) why(wi int32) backend.Reason {
 	case lonely:
 		return backend.Reason{Code: backend.WhyAffinity}
 	case behind:
-		return backend.Reason{Code: backend.WhyPriority, Of: b.head()}
+		return backend.Reason{Code: backend.WhyPriority, Of: b.ahead}
 	}
 	return b.whyBlocked(wi)
 }
@@ -189,7 +190,7 @@ func (b *board) whyBlocked(wi int32) backend.Reason {
 		if !b.guard.allows(i, &j.Size) {
 			return backend.Reason{Code: backend.WhyNPlus1, Host: h.name}
 		}
-		return backend.Reason{Code: backend.WhyPriority, Of: b.head()}
+		return backend.Reason{Code: backend.WhyPriority, Of: b.ahead}
 	}
 	return why
 }
