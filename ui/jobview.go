@@ -97,6 +97,7 @@ func (r *Root) explainHosts(e *backend.Explanation, w int) []string {
 		names = max(names, min(widget.Width(e.Hosts[i].Host), max(8, w/5)))
 	}
 	now := r.app.Now()
+	out = append(out, widget.Fit("   "+r.st(themes.RoleHeader, widget.Fit("HOST", names)+" "+widget.FitRight("EARLIEST", 9)+"  NOW"), w))
 	for i := range e.Hosts {
 		f := &e.Hosts[i]
 		glyph, role := r.look.Glyphs.Cross, themes.RoleWarn
@@ -178,7 +179,7 @@ func (r *Root) explainAhead(e *backend.Explanation, w int) []string {
 		out = append(out, "", r.section(fmt.Sprintf("Ahead of it (%d)", n)))
 		names := 8
 		for i := range e.Ahead[:min(n, shownAhead)] {
-			names = max(names, min(widget.Width(e.Ahead[i].Name), max(8, w/4)))
+			names = max(names, min(widget.Width(e.Ahead[i].Name), max(8, w-46)))
 		}
 		for i := range e.Ahead[:min(n, shownAhead)] {
 			j := &e.Ahead[i]
@@ -299,11 +300,14 @@ func (r *Root) explainEvents(e *backend.Explanation, w int) []string {
 		if v.Who != "" {
 			what += " by " + backend.Clean(v.Who)
 		}
-		line := " " + r.st(themes.RoleMuted, widget.Fit(eventTime(v.At, now), 9)) + " " + what
 		if v.Detail != "" {
-			line += r.st(themes.RoleMuted, ": "+backend.Clean(v.Detail))
+			what += ": " + backend.Clean(v.Detail)
 		}
-		out = append(out, widget.Fit(line, w))
+		left := widget.Fit(eventTime(v.At, now), 9)
+		for _, l := range widget.Wrap(what, max(10, w-12)) {
+			out = append(out, " "+r.st(themes.RoleMuted, left)+" "+l)
+			left = strings.Repeat(" ", 9)
+		}
 	}
 	return out
 }

@@ -27,6 +27,18 @@ func queueConsole(t testing.TB, w, h int, change func(*fakeQueue, *model.Options
 	return c, q
 }
 
+// selectJob selects the job of a VM.
+func (c *console) selectJob(name string) {
+	c.t.Helper()
+	for i := range c.app.Queue.State.Jobs {
+		if j := &c.app.Queue.State.Jobs[i]; j.Name == name {
+			c.app.Queue.SelectJob(j.ID)
+			return
+		}
+	}
+	c.t.Fatalf("no job is called %s", name)
+}
+
 func TestQueueAtEverySize(t *testing.T) {
 	for _, s := range [][2]int{{40, 10}, {80, 24}, {120, 40}, {200, 50}} {
 		t.Run(fmt.Sprintf("%dx%d", s[0], s[1]), func(t *testing.T) {
@@ -34,7 +46,9 @@ func TestQueueAtEverySize(t *testing.T) {
 			c.golden(fmt.Sprintf("queue-%dx%d", s[0], s[1]))
 			c.keys("tab")
 			c.golden(fmt.Sprintf("queue-gantt-%dx%d", s[0], s[1]))
-			c.keys("tab", "j", "j", "j", "j", "j", "j", "enter")
+			c.keys("tab")
+			c.selectJob("train-resnet")
+			c.keys("enter")
 			c.golden(fmt.Sprintf("queue-why-%dx%d", s[0], s[1]))
 			c.keys("w", "right")
 			c.pass(1e9)
