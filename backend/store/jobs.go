@@ -2,6 +2,7 @@ package store
 
 import (
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -104,25 +105,26 @@ func (f Filter) where() (clause string, args []any) {
 	if f.Owner != "" {
 		add("owner = ?", f.Owner)
 	}
-	addIn(add, "state", f.States, func(s backend.JobState) any { return string(s) })
-	addIn(add, "job.id", f.IDs, func(id backend.JobID) any { return int64(id) })
+	addIn(add, "state", f.States)
+	addIn(add, "job.id", f.IDs)
 	if len(all) == 0 {
 		return "", nil
 	}
 	return " WHERE " + strings.Join(all, " AND "), args
 }
 
-// addIn adds "column IN (...)"; a nil list asks for nothing, an empty one
-// finds nothing.
-func addIn[E any](add func(string, ...any), column string, list []E, value func(E) any) {
+// addIn adds that column is one of list, which goes as one JSON argument and
+// so may be of any length. A nil list asks for nothing, an empty one finds
+// nothing.
+func addIn[E ~string | ~int64](add func(string, ...any), column string, list []E) {
 	if list == nil {
 		return
 	}
-	vals := make([]any, len(list))
-	for i, e := range list {
-		vals[i] = value(e)
+	b, err := json.Marshal(list)
+	if err != nil {
+		panic(err) // of strings and numbers there is none
 	}
-	add(column+" IN ("+marks(len(vals))+")", vals...)
+	add(column+" IN (SELECT value FROM json_each(?))", string(b))
 }
 
 // Job returns one job. It wraps backend.ErrNoJob.

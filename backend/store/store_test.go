@@ -219,6 +219,7 @@ func TestFilter(t *testing.T) {
 		{"of an owner", Filter{Owner: "ann"}, []int{0}},
 		{"by state", Filter{States: []backend.JobState{backend.JobDone, backend.JobError}}, []int{2, 4}},
 		{"by number", Filter{IDs: []backend.JobID{jobs[4].ID, 99, jobs[0].ID}}, []int{0, 4}},
+		{"by many numbers", Filter{IDs: append(make([]backend.JobID, 100_000), jobs[1].ID)}, []int{1}},
 		{"by no number", Filter{IDs: []backend.JobID{}}, nil},
 	} {
 		view(t, s, func(tx *Tx) error {

@@ -8,7 +8,8 @@ import (
 )
 
 // Tx is one transaction, given to the function of View or Update and of no
-// use after it. It is for one goroutine.
+// use after it. It is for one goroutine, which must not begin another one
+// before its end: in memory that would wait for itself until the context ends.
 type Tx struct {
 	ctx      context.Context
 	tx       *sql.Tx
