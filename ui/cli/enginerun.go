@@ -33,6 +33,12 @@ func RunEngine(ctx context.Context, o EngineOptions) (err error) {
 	logged := make(chan struct{})
 	go func() { defer close(logged); logEvents(ctx, engine.NewClient(engine.ClientOptions{Store: s}), o.Log) }()
 	defer func() { cancel(); <-logged }()
+	defer func() { o.Log.Info("the engine ends; no VM is touched by that", "why", endReason(ctx, err)) }()
+	return runTillIdle(ctx, s, opt, o.Log)
+}
+
+// runTillIdle runs engines one after the other until there is nothing to do.
+func runTillIdle(ctx context.Context, s *store.Store, opt engine.Options, log *slog.Logger) error {
 	waits := false
 	for {
 		err := runOnce(ctx, opt)
@@ -41,10 +47,10 @@ func RunEngine(ctx context.Context, o EngineOptions) (err error) {
 		}
 		var held *engine.HeldError
 		switch {
-		case errors.As(err, &held) && o.Idle == 0:
+		case errors.As(err, &held) && opt.Idle == 0:
 			if !waits {
 				waits = true
-				o.Log.Info("waiting for the end of another engine", "pid", held.By.PID)
+				log.Info("waiting for the end of another engine", "pid", held.By.PID)
 			}
 			if pause(ctx, standbyStep) != nil {
 				return nil
@@ -59,6 +65,17 @@ func RunEngine(ctx context.Context, o EngineOptions) (err error) {
 			}
 		}
 	}
+}
+
+// endReason says in a word why an engine ends.
+func endReason(ctx context.Context, err error) string {
+	switch {
+	case err != nil:
+		return "an error"
+	case ctx.Err() != nil:
+		return context.Cause(ctx).Error()
+	}
+	return "nothing to do"
 }
 
 func runOnce(ctx context.Context, opt engine.Options) error {

@@ -70,6 +70,7 @@ func (a *app) awaitJobs(ctx context.Context, q backend.Queue, f *waitFlags, args
 	if err != nil {
 		return err
 	}
+	a.engineTrouble(&st) // it may be a long wait
 	var records []jobRecord
 	failed := false
 	for {
