@@ -45,6 +45,9 @@ func (t *turn) notStarted() {
 	case !tried && !t.s.others:
 		t.requeue("queued", "a host on which it may run cannot be asked")
 	case !tried:
+		if j.Launch != backend.LaunchAsked { // no engine leaves a row like that
+			t.job().Launch = backend.LaunchAsked
+		}
 		t.m.act = actStart
 	case err == nil:
 		t.refused("it was off again at once", backend.WhyRetry, true)

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"errors"
-	"log/slog"
 	"math"
 	"time"
 
@@ -37,9 +36,6 @@ type Options struct {
 	SaveGrace time.Duration // for a guest's memory to be written
 	LostGrace time.Duration // for a host that does not answer
 	Keep      time.Duration // how long ended jobs are remembered; 0: for ever
-
-	// Log is told what happens to jobs; nil: nobody is.
-	Log *slog.Logger
 
 	// Fault is for tests: it is called by name before and after every step that
 	// lasts, and an error stops the engine there and then.
@@ -108,9 +104,6 @@ func (o *Options) complete() error {
 	}
 	if o.Clock == nil {
 		o.Clock = wall{}
-	}
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
 	}
 	for _, d := range []struct {
 		d *time.Duration

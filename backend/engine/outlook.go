@@ -181,13 +181,17 @@ func (o *outlook) tell(p queue.Plan, ahead []queue.Forecast) {
 			h.Used = h.Used.Plus(b.jobs[at].Size)
 		}
 	}
-	for _, r := range p.Reservations {
-		if r.Promise && r.Host >= 0 {
+	for i, r := range p.Reservations {
+		if keeps(i, r) && r.Host >= 0 {
 			h := &b.hosts[r.Host]
 			h.Reserved = h.Reserved.Plus(b.jobs[o.waiting[r.Job]].Size)
 		}
 	}
 }
+
+// keeps reports whether the i-th reservation makes its job RESERVED: that of
+// the head of the queue, and those that were promised.
+func keeps(i int, r queue.Reservation) bool { return i == 0 || r.Promise }
 
 // eta fills in when and where the job will start, and what was promised.
 func (o *outlook) eta(j *backend.Job, v queue.Verdict, i int, ahead []queue.Forecast) {

@@ -149,8 +149,8 @@ func (e *Engine) preempts(s *survey, o *outlook, p queue.Plan, was []backend.Job
 // that will never run.
 func (e *Engine) states(s *survey, o *outlook, p queue.Plan, was []backend.Job) (ds []decision) {
 	reserved := map[int]bool{}
-	for _, r := range p.Reservations {
-		reserved[r.Job] = r.Promise
+	for i, r := range p.Reservations {
+		reserved[r.Job] = keeps(i, r)
 	}
 	starts := map[int]bool{}
 	for _, start := range p.Starts {

@@ -165,8 +165,6 @@ func checkSpec(spec *backend.JobSpec, host backend.Host, vm *backend.VM) error {
 		return &backend.OpError{Op: op, Target: vm.Name, Err: fmt.Errorf("%w: %s was opened read-only", backend.ErrReadOnly, host.Name()), Hint: "reconnect with --write"}
 	case vm.State.Active():
 		return &backend.OpError{Op: op, Target: vm.Name, Err: fmt.Errorf("%w: it is %s already", backend.ErrState, vm.State), Hint: "the queue starts VMs that are off"}
-	case !vm.Persistent:
-		return &backend.OpError{Op: op, Target: vm.Name, Err: fmt.Errorf("%w: it has no stored definition", backend.ErrState)}
 	}
 	return checkValues(&spec.Priority, &spec.Nice, &spec.Estimate, &spec.Limit)
 }

@@ -248,7 +248,6 @@ func (e *Engine) commit(ctx context.Context, ds []decision, more func(*store.Tx)
 	for i := range ds {
 		if valid[i] && ds[i].m.wrote {
 			e.keep(&ds[i])
-			e.log(&ds[i])
 		}
 	}
 	return valid, e.atAll(ds, "done")
@@ -260,15 +259,6 @@ func (e *Engine) keep(d *decision) {
 	if d.copy != nil {
 		e.copies = append(e.copies, *d.copy)
 	}
-}
-
-// log tells what happened to a job.
-func (e *Engine) log(d *decision) {
-	if d.m.event == "" {
-		return
-	}
-	j := &d.m.job
-	e.o.Log.Info(d.m.event, "job", int64(j.ID), "vm", j.Name, "host", j.RunsOn, "state", string(j.State), "detail", d.m.words)
 }
 
 // write writes one decision if the job is still as it was read.
