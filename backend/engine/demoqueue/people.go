@@ -28,7 +28,7 @@ func (p *people) submit(ctx context.Context) {
 		return
 	}
 	for {
-		waiting, idle := p.look(ctx)
+		waiting, _ := p.look(ctx)
 		pause := p.dice.between(12*time.Second, 45*time.Second)
 		if waiting < few {
 			pause = p.dice.between(3*time.Second, 9*time.Second)
@@ -40,7 +40,7 @@ func (p *people) submit(ctx context.Context) {
 			stop()
 			return
 		}
-		if waiting, idle = p.look(ctx); waiting < enough && len(idle) > 0 {
+		if waiting, idle := p.look(ctx); waiting < enough && len(idle) > 0 {
 			m := idle[p.dice.IntN(len(idle))]
 			spec, owner := p.wish(m)
 			// Somebody else may have started or deleted it meanwhile: then so be
