@@ -30,7 +30,8 @@ type Field struct {
 	On              bool            // of FieldSwitch
 	Values          []string        // of FieldChoice
 	Value           int
-	Was             int // the value in force, marked in the list; -1 for none
+	Was             int               // the value in force; -1 for none
+	Helps           map[string]string // of a choice: what each value means, instead of Help
 	// Check says what is wrong with the text; nil when anything goes.
 	Check func(string) error
 	Err   error
@@ -38,6 +39,14 @@ type Field struct {
 
 // Text is what a text field holds, without blanks around it.
 func (f *Field) Text() string { return strings.TrimSpace(f.Input.Value()) }
+
+// Hint is what the field is for, or what its value means.
+func (f *Field) Hint() string {
+	if text := f.Helps[f.Chosen()]; text != "" {
+		return text
+	}
+	return f.Help
+}
 
 // Chosen is the value of a choice.
 func (f *Field) Chosen() string {
@@ -149,7 +158,7 @@ func (f *Form) step(n int) {
 func (f *Form) Key(a *App, k tea.KeyMsg) (bool, tea.Cmd) {
 	switch k.String() {
 	case "esc", "ctrl+g":
-		return true, a.Info(f.Title + ": not done")
+		return true, a.Info(f.left())
 	case "tab", "down":
 		f.step(1)
 		return false, nil
@@ -174,7 +183,7 @@ func (f *Form) enter(a *App) (bool, tea.Cmd) {
 	case FocusYes:
 		return f.yes(a)
 	case FocusNo:
-		return true, a.Info(f.Title + ": not done")
+		return true, a.Info(f.left())
 	}
 	f.step(1)
 	return false, nil
@@ -193,7 +202,7 @@ func (f *Form) buttonKey(a *App, key string) (bool, tea.Cmd) {
 	case "y", "Y":
 		return f.yes(a)
 	case "n", "N", "q":
-		return true, a.Info(f.Title + ": not done")
+		return true, a.Info(f.left())
 	case "left", "right", "h", "l":
 		f.Focus = FocusNo + FocusYes - f.Focus
 	case "j", "k", "g", "G":
@@ -241,7 +250,7 @@ func (a *App) PressForm(f *Form, button int) tea.Cmd {
 	switch button {
 	case 0:
 		a.pop(f)
-		return a.Info(f.Title + ": not done")
+		return a.Info(f.left())
 	case 1:
 		_, cmd := f.yes(a)
 		return cmd
@@ -251,3 +260,6 @@ func (a *App) PressForm(f *Form, button int) tea.Cmd {
 
 // previewPause joins what is typed fast into one question.
 const previewPause = 150 * time.Millisecond
+
+// left is what is said when the form is left without Yes.
+func (f *Form) left() string { return strings.TrimSuffix(f.Title, "?") + ": not done" }

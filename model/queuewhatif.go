@@ -14,8 +14,28 @@ import (
 // QueueWords are the words of a policy that the scheduler knows.
 type QueueWords struct{ Orders, Backfills, Placements []string }
 
+// wordHelps say what the words of a policy mean to a person.
+var wordHelps = map[string]string{
+	"fcfs":     "first come, first served",
+	"sjf":      "the shortest estimate first",
+	"hrrn":     "who waited longest against its length first",
+	"priority": "by priority, raised by age",
+	"aged":     "berth's own: short ones first, and nobody waits for ever",
+
+	"none":         "nobody overtakes the first in the queue",
+	"easy":         "who does not delay the first may overtake it",
+	"sjbf":         "the same, the shortest first",
+	"conservative": "who delays nobody may overtake",
+
+	"first": "the first host that has room",
+	"best":  "the host with the least left over",
+	"worst": "the host with the most left over",
+	"dot":   "the host whose room is most like what the job needs",
+	"snug":  "berth's own: little left over, nothing stranded",
+}
+
 // nobody is the choice of a host where none is meant.
-const nobody = "none"
+const nobody = "no host"
 
 // whatIf opens the form that thinks a change of the queue through.
 func (a *App) whatIf() tea.Cmd {
@@ -26,10 +46,15 @@ func (a *App) whatIf() tea.Cmd {
 
 func (a *App) whatIfForm() *Form {
 	p, words := a.Queue.State.Policy, a.opt.QueueWords
+	choice := func(id string, values []string, now, help string) Field {
+		x := choiceField(id, id, values, now, help)
+		x.Helps = wordHelps
+		return x
+	}
 	f := &Form{Title: "What if?", Yes: "Do it", Fields: []Field{
-		choiceField("order", "order", words.Orders, p.Order, "who comes first: by arrival, by shortness, by waiting against length, by priority"),
-		choiceField("backfill", "backfill", words.Backfills, p.Backfill, "who may overtake a job that does not fit yet"),
-		choiceField("placement", "placement", words.Placements, p.Placement, "which host a job gets"),
+		choice("order", words.Orders, p.Order, "who comes first"),
+		choice("backfill", words.Backfills, p.Backfill, "who may overtake a job that does not fit yet"),
+		choice("placement", words.Placements, p.Placement, "which host a job gets"),
 		switchField("preempt", "preempt", p.Preempt, "important jobs put preemptible ones aside"),
 		switchField("nplus1", "N+1", p.NPlus1, "keep room to take up the loss of any one host"),
 	}}

@@ -45,7 +45,7 @@ func (r *Root) formLines(f *model.Form) *formLines {
 	if f.Focus < 0 {
 		l.head = append(l.head, "")
 	} else { // what the field is for
-		l.head = append(l.head, widget.FitTail(strings.Repeat(" ", labels+3)+r.st(themes.RoleMuted, backend.Clean(f.Fields[f.Focus].Help)), inner, r.look.Glyphs.Ellipsis))
+		l.head = append(l.head, widget.FitTail(strings.Repeat(" ", labels+3)+r.st(themes.RoleMuted, backend.Clean(f.Fields[f.Focus].Hint())), inner, r.look.Glyphs.Ellipsis))
 	}
 	l.mid = r.formOutcome(f, inner)
 	return l
