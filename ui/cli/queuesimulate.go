@@ -195,11 +195,14 @@ func (a *app) readTrace(path string) (w sim.Workload, err error) {
 		defer f.Close() //nolint:errcheck // it was only read
 		in, name = f, path
 	}
-	if w, err = sim.Read(name, in); err == nil && len(w.Jobs) == 0 {
-		err = fmt.Errorf("%s: no jobs in it", name)
-	}
-	if err != nil {
+	w, err = sim.Read(name, in)
+	switch {
+	case err != nil:
 		return w, usagef(traceHint, "--trace: %w", err)
+	case len(w.Jobs) == 0 && w.LeftOut > 0:
+		return w, usagef(traceHint, "--trace: %s: all of its %d jobs lack size, run time or estimate", name, w.LeftOut)
+	case len(w.Jobs) == 0:
+		return w, usagef(traceHint, "--trace: %s: no jobs in it", name)
 	}
 	return w, nil
 }

@@ -145,6 +145,7 @@ func TestSimulateRefuses(t *testing.T) {
 		{"--trace " + swf + " --procs 4", "small.swf: line 3: 3 fields instead of the 18"},
 		{"--trace /no/such.swf --procs 4", "/no/such.swf"},
 		{"--trace " + traceFile(t, "empty.csv", "") + " --procs 4", "no jobs in it"},
+		{"--trace " + traceFile(t, "none.swf", "1 0 0 10 2 -1 -1 2 -1 -1 -1 3 -1 -1 -1 -1 -1 -1\n") + " --procs 4", "all of its 1 jobs lack"},
 		{"--trace " + traceFile(t, "neg.csv", "a,0,-5,3,1,1\n") + " --procs 4", "line 1: run: -5 is negative"},
 		{"--trace " + good + " --procs 4 more", "takes no argument"},
 	} {
