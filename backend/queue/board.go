@@ -21,6 +21,7 @@ type board struct {
 	roomy   tree      // what the hosts have altogether
 	failed  sizes     // those that fit no host any more in this pass
 	never   sizes     // those that no believed end makes room for
+	tight   sizes     // those that fitted no host before the pass
 	futile  int       // reservations sought in vain in this pass
 	kept    int       // reservations made in this pass
 	looked  int64     // jobs looked at, over all passes
@@ -44,6 +45,7 @@ type host struct {
 	took   int32 // the first job that started here in this pass; -1: none
 	cap    Size
 	free   Size
+	part   [3]float64 // 1/cap, by dimension
 	out    bool
 	down   bool    // of out
 	last   Time    // the end of what runs longest
@@ -92,20 +94,35 @@ const (
 	behind   // the order is strict, and somebody waits ahead
 )
 
-// waiting is one waiting job on a board.
+// waiting is one waiting job on a board. What every pass asks of it is copied
+// here: jobs are large and lie apart.
 type waiting struct {
-	job     *Job
-	score   float64
-	bulk    float64 // of Aged
-	urgency float64 // of Aged
-	span    float64 // of Snug: until its end
-	born    Time    // from when its age counts: age = now - born
-	fate    fate
-	firm    bool  // its promise is kept by a reservation of its own
-	host    int32 // of starting and reserved
-	at      Time  // of reserved
-	urgent  bool  // others are put aside for it
-	gone    bool  // in a simulation: it has started
+	size     Size
+	estimate Time
+	plain    bool // any host will do, and no company matters
+	job      *Job
+	score    float64
+	bulk     float64 // of Aged
+	urgency  float64 // of Aged
+	span     float64 // of Snug: until its end
+	born     Time    // from when its age counts: age = now - born
+	fate     fate
+	firm     bool  // its promise is kept by a reservation of its own
+	host     int32 // of starting and reserved
+	at       Time  // of reserved
+	urgent   bool  // others are put aside for it
+	gone     bool  // in a simulation: it has started
+}
+
+// newWaiting makes a waiting job of j, whose age counts from born.
+func (b *board) newWaiting(j *Job, born Time) waiting {
+	w := waiting{
+		job: j, born: born, size: j.Size, estimate: j.Estimate,
+		plain: j.free() && len(j.Tags)+len(j.Near)+len(j.Apart) == 0,
+	}
+	b.tagged = b.tagged || len(j.Tags)+len(j.Near)+len(j.Apart) > 0
+	b.weigh(&w)
+	return w
 }
 
 // expect is how long the job probably runs.
@@ -126,7 +143,7 @@ type eviction struct {
 func newBoard(p Policy, hosts []Host) *board {
 	b := &board{policy: p, hosts: make([]host, len(hosts))}
 	for i, h := range hosts {
-		b.hosts[i] = host{name: h.Name, cap: h.Capacity, free: h.Capacity, out: h.Out, down: h.Why == HostDown, sorted: true}
+		b.hosts[i] = host{name: h.Name, cap: h.Capacity, free: h.Capacity, out: h.Out, down: h.Why == HostDown, sorted: true, part: parts(&h.Capacity)}
 		if !h.Out {
 			b.most.grow(&h.Capacity)
 		}
@@ -140,6 +157,11 @@ func newBoard(p Policy, hosts []Host) *board {
 	}
 	b.roomy.build()
 	return b
+}
+
+// parts is one unit of each dimension as a part of the whole.
+func parts(s *Size) [3]float64 {
+	return [3]float64{ratio(1, s.VCPU), ratio(1, s.Memory), ratio(1, s.Disk)}
 }
 
 // index builds the index of free room anew.

@@ -22,10 +22,7 @@ func (m *Machine) Fits(j *Job) bool {
 // Submit makes j wait; its age counts from its submit time. The machine keeps j
 // and notes its promise there.
 func (m *Machine) Submit(j *Job) {
-	m.b.tagged = m.b.tagged || len(j.Tags)+len(j.Near)+len(j.Apart) > 0
-	w := waiting{job: j, born: j.Submit}
-	m.b.weigh(&w)
-	m.b.waits = append(m.b.waits, w)
+	m.b.waits = append(m.b.waits, m.b.newWaiting(j, j.Submit))
 }
 
 // End ends a job that runs on host; end is when it was believed to end:

@@ -49,7 +49,7 @@ func (b *board) age(w *waiting) Time { return max(b.now-w.born, 0) }
 func (b *board) score(w *waiting) float64 {
 	switch b.policy.Order {
 	case SJF:
-		return -float64(w.job.Estimate)
+		return -float64(w.estimate)
 	case HRRN:
 		return b.ratio(w)
 	case Priority:
@@ -63,7 +63,7 @@ func (b *board) score(w *waiting) float64 {
 
 // ratio is the response ratio of HRRN.
 func (b *board) ratio(w *waiting) float64 {
-	e := float64(max(w.job.Estimate, 1))
+	e := float64(max(w.estimate, 1))
 	return (float64(b.age(w)) + e) / e
 }
 
@@ -130,8 +130,7 @@ func (b *board) sortKeys() {
 		slices.SortFunc(b.keys, b.compare)
 		return
 	}
-	b.spare = slices.Grow(b.spare[:0], len(b.keys))[:len(b.keys)]
-	b.keys, b.spare = radix(b.keys, b.spare)
+	b.sortStable()
 	for i := 0; i < len(b.keys); {
 		n := i + 1
 		for n < len(b.keys) && b.keys[n].score == b.keys[i].score {
@@ -144,7 +143,17 @@ func (b *board) sortKeys() {
 	}
 }
 
-// radix sorts keys by falling score, with as much room beside, and returns
+// sortStable sorts b.keys and leaves those of one score in their order.
+func (b *board) sortStable() {
+	if len(b.keys) < many {
+		slices.SortStableFunc(b.keys, func(k, l key) int { return cmp.Compare(l.score, k.score) })
+		return
+	}
+	b.spare = slices.Grow(b.spare[:0], len(b.keys))[:len(b.keys)]
+	b.keys, b.spare = radix(b.keys, b.spare)
+}
+
+// radix stably sorts keys by falling score, with as much room beside, and returns
 // both, the sorted ones first.
 func radix(keys, room []key) ([]key, []key) {
 	const bits, digits = 11, 6

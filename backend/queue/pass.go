@@ -20,6 +20,7 @@ func (b *board) pass() {
 
 // clear forgets what the last pass found.
 func (b *board) clear() {
+	b.tight = b.tight[:0]
 	b.failed, b.never, b.starts, b.evict, b.kept, b.futile, b.sought = b.failed[:0], b.never[:0], b.starts[:0], b.evict[:0], 0, 0, 0
 	b.before.max = append(b.before.max[:0], b.free.max...)
 	b.before.n, b.before.base = b.free.n, b.free.base
@@ -101,17 +102,18 @@ func (b *board) backfill(rest []int32, try func(wi int32) bool) {
 // be given a reservation or put others aside. It returns the others, the
 // shortest first. What has no room now has none later in the pass.
 func (b *board) shortest(rest []int32, try func(wi int32) bool) []int32 {
-	b.order = b.order[:0]
+	b.order, b.keys = b.order[:0], b.keys[:0]
 	for _, wi := range rest {
-		if j := b.waits[wi].job; b.next(j, 0) >= 0 {
-			b.order = append(b.order, wi)
+		if b.room(wi) {
+			b.keys = append(b.keys, key{-float64(b.waits[wi].estimate), wi})
 			continue
 		}
 		try(wi)
 	}
-	slices.SortStableFunc(b.order, func(x, y int32) int {
-		return cmp.Compare(b.waits[x].job.Estimate, b.waits[y].job.Estimate)
-	})
+	b.sortStable()
+	for i := range b.keys {
+		b.order = append(b.order, b.keys[i].wait)
+	}
 	return b.order
 }
 
@@ -141,6 +143,12 @@ func (b *board) attempt(wi int32) bool {
 // it is too big, its hosts are out, or its tags find no company.
 func (b *board) outcast(wi int32) bool {
 	w := &b.waits[wi]
+	if w.plain {
+		if b.roomy.next(0, &w.size) < 0 {
+			w.fate = hopeless
+		}
+		return w.fate == hopeless
+	}
 	j := w.job
 	if b.roomy.nextOf(j, 0) < 0 {
 		w.fate = hopeless

@@ -9,15 +9,14 @@ import (
 func (b *board) place(wi int32) int {
 	w := &b.waits[wi]
 	b.looked++
-	plain := w.job.free()
-	if plain && b.failed.cover(&w.job.Size) {
+	if w.plain && b.failed.cover(&w.size) {
 		return -1
 	}
 	if b.policy.Placement == Snug {
-		w.span = b.span(later(b.now, w.job.Estimate))
+		w.span = b.span(later(b.now, w.estimate))
 	}
 	best, rank, any := -1, 0.0, false
-	for h := b.next(w.job, 0); h >= 0; h = b.next(w.job, h+1) {
+	for h := b.nextFor(w, 0); h >= 0; h = b.nextFor(w, h+1) {
 		any = true
 		if !b.may(wi, h) {
 			continue
@@ -29,10 +28,36 @@ func (b *board) place(wi int32) int {
 			best, rank = h, r
 		}
 	}
-	if plain && !any {
-		b.failed.learn(&w.job.Size)
+	if w.plain && !any {
+		b.failed.learn(&w.size)
 	}
 	return best
+}
+
+// nextFor is the first host from h on that has room for w now and that it may
+// use, or -1.
+func (b *board) nextFor(w *waiting, h int) int {
+	if w.plain {
+		return b.free.next(h, &w.size)
+	}
+	return b.free.nextOf(w.job, h)
+}
+
+// room reports whether any host has room for a waiting job now, whatever else
+// speaks against it.
+func (b *board) room(wi int32) bool {
+	w := &b.waits[wi]
+	if !w.plain {
+		return b.next(w.job, 0) >= 0
+	}
+	if b.failed.cover(&w.size) {
+		return false
+	}
+	if b.free.next(0, &w.size) >= 0 {
+		return true
+	}
+	b.failed.learn(&w.size)
+	return false
 }
 
 // free reports whether any host will do for j.
@@ -112,9 +137,8 @@ func (k *sizes) learn(s *Size) {
 // may reports whether a waiting job, for which host at has room, may start
 // there now without harm to the room kept for others, tags and N+1.
 func (b *board) may(wi int32, at int) bool {
-	h := &b.hosts[at]
-	j := b.waits[wi].job
-	return b.spares(wi, h) && (!b.tagged || h.welcomes(j)) && b.guard.allows(at, &j.Size)
+	h, w := &b.hosts[at], &b.waits[wi]
+	return (len(h.holds) == 0 || b.spares(wi, h)) && (!b.tagged || h.welcomes(w.job)) && (!b.guard.on || b.guard.allows(at, &w.size))
 }
 
 // spares reports whether starting a job on h now leaves the room that is kept there.
@@ -166,14 +190,13 @@ func overlap(a, b []string) bool {
 
 // rank is how good h is for w: more is better.
 func (b *board) rank(w *waiting, h *host) float64 {
-	j := w.job
 	switch b.policy.Placement {
 	case BestFit:
-		return -left(j, h)
+		return -h.left(&w.size)
 	case WorstFit:
-		return left(j, h)
+		return h.left(&w.size)
 	case DotFit:
-		return dot(j, h)
+		return h.dot(&w.size)
 	}
 	return b.snug(w, h)
 }
@@ -186,19 +209,16 @@ func ratio(part, whole int64) float64 {
 	return float64(part) / float64(whole)
 }
 
-// left is how much of h stays free beside j, summed over the dimensions as
+// left is how much of h stays free beside a size, summed over the dimensions as
 // parts of its capacity.
-func left(j *Job, h *host) float64 {
-	return ratio(h.free.VCPU-j.Size.VCPU, h.cap.VCPU) +
-		ratio(h.free.Memory-j.Size.Memory, h.cap.Memory) +
-		ratio(h.free.Disk-j.Size.Disk, h.cap.Disk)
+func (h *host) left(s *Size) float64 {
+	return float64(h.free.VCPU-s.VCPU)*h.part[0] + float64(h.free.Memory-s.Memory)*h.part[1] + float64(h.free.Disk-s.Disk)*h.part[2]
 }
 
 // dot is the product of demand and free room, both as parts of the host's capacity.
-func dot(j *Job, h *host) float64 {
-	return ratio(j.Size.VCPU, h.cap.VCPU)*ratio(h.free.VCPU, h.cap.VCPU) +
-		ratio(j.Size.Memory, h.cap.Memory)*ratio(h.free.Memory, h.cap.Memory) +
-		ratio(j.Size.Disk, h.cap.Disk)*ratio(h.free.Disk, h.cap.Disk)
+func (h *host) dot(s *Size) float64 {
+	c, m, d := h.part[0], h.part[1], h.part[2]
+	return float64(s.VCPU)*c*(float64(h.free.VCPU)*c) + float64(s.Memory)*m*(float64(h.free.Memory)*m) + float64(s.Disk)*d*(float64(h.free.Disk)*d)
 }
 
 // What shapes the placement Snug.
@@ -214,7 +234,7 @@ const (
 // hosts that long ones keep busy anyhow, nor long ones on hosts that are about
 // to be free altogether for somebody large; then where the least is left over.
 func (b *board) snug(w *waiting, h *host) float64 {
-	return -math.Abs(w.span-h.span) - snugLeft*left(w.job, h)
+	return -math.Abs(w.span-h.span) - snugLeft*h.left(&w.size)
 }
 
 // span is how long from now until t, on Snug's scale.

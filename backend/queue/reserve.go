@@ -8,15 +8,14 @@ const maxFutile = 64
 // reserve keeps room for a waiting job at the earliest (time, host) there is.
 // It reports whether there was one.
 func (b *board) reserve(wi int32) bool {
-	j := b.waits[wi].job
-	plain := j.free() && len(j.Near)+len(j.Apart)+len(j.Tags) == 0
-	if b.futile >= maxFutile || plain && b.never.cover(&j.Size) {
+	w := &b.waits[wi]
+	if b.futile >= maxFutile || w.plain && b.never.cover(&w.size) {
 		return false
 	}
 	at, h := b.earliest(wi, b.now)
 	if h < 0 {
-		if plain {
-			b.never.learn(&j.Size)
+		if w.plain {
+			b.never.learn(&w.size)
 		}
 		b.futile++
 		return false

@@ -50,9 +50,7 @@ func setUp(in Input) *board {
 	b.waits = make([]waiting, len(in.Jobs))
 	for i := range in.Jobs {
 		j := &in.Jobs[i]
-		b.waits[i] = waiting{job: j, born: in.Now - j.Age}
-		b.weigh(&b.waits[i])
-		b.tagged = b.tagged || len(j.Tags)+len(j.Near)+len(j.Apart) > 0
+		b.waits[i] = b.newWaiting(j, in.Now-j.Age)
 	}
 	return b
 }
@@ -168,15 +166,14 @@ func (b *board) whyHopeless(j *Job) backend.Reason {
 // whyBlocked is the reason of a job that is ready and did not start.
 func (b *board) whyBlocked(wi int32) backend.Reason {
 	j := b.waits[wi].job
-	first := b.next(j, 0)
-	if first < 0 {
+	if !b.room(wi) {
 		if by := b.tookFrom(wi); by != 0 {
 			return backend.Reason{Code: backend.WhyPriority, Of: by}
 		}
 		return backend.Reason{Code: backend.WhyResources, Dimension: b.short(j)}
 	}
 	why := backend.Reason{Code: backend.WhyAffinity}
-	for i := first; i >= 0; i = b.next(j, i+1) {
+	for i := b.next(j, 0); i >= 0; i = b.next(j, i+1) {
 		h := &b.hosts[i]
 		if b.tagged && !h.welcomes(j) {
 			continue
@@ -215,7 +212,11 @@ func (b *board) keeper(wi int32, h *host) backend.JobID {
 // another before, or 0.
 func (b *board) tookFrom(wi int32) backend.JobID {
 	j := b.waits[wi].job
-	if len(b.starts) == 0 || !j.Size.fits(&b.before.max[1]) {
+	if len(b.starts) == 0 || b.tight.cover(&j.Size) {
+		return 0
+	}
+	if b.before.next(0, &j.Size) < 0 {
+		b.tight.learn(&j.Size)
 		return 0
 	}
 	for i := b.before.next(0, &j.Size); i >= 0; i = b.before.next(i+1, &j.Size) {
