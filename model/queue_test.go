@@ -321,6 +321,11 @@ func TestQueueOpensWhereWhatRunsEndsAndStepsByPart(t *testing.T) {
 	if h.selectedJob() != "w0" || s.Line()-s.Top() != 10 {
 		t.Fatalf("%s is selected, on line %d of the screen", h.selectedJob(), s.Line()-s.Top())
 	}
+	s.SetPage(100)
+	if h.selectedJob() != "r0" || s.Top() != 0 {
+		t.Fatalf("with room for all, %s is selected and line %d is on top", h.selectedJob(), s.Top())
+	}
+	s.SetPage(20)
 	for _, step := range []struct{ key, want string }{{"J", "done"}, {"J", "done"}, {"K", "w0"}, {"j", "w1"}, {"K", "w0"}, {"K", "r0"}, {"K", "r0"}, {"}", "w0"}} {
 		h.keys(step.key)
 		if h.selectedJob() != step.want {

@@ -141,7 +141,11 @@ func (l *queueList) rebuild() {
 // open begins where what runs ends, when that alone would fill the screen and
 // nobody has chosen a job yet.
 func (l *queueList) open() {
-	if l.chosen || l.shown[SectionWaiting] == 0 || l.shown[SectionRunning] < l.page/2 {
+	if l.chosen {
+		return
+	}
+	l.index, l.top = 0, 0
+	if l.shown[SectionWaiting] == 0 || l.shown[SectionRunning] < l.page/2 {
 		return
 	}
 	l.index = l.shown[SectionRunning]
