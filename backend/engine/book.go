@@ -3,6 +3,7 @@ package engine
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -71,18 +72,17 @@ func readBook(tx *store.Tx, now time.Time, fallback backend.QueuePolicy, c *cach
 
 // readEnds reads how jobs ended that waiting ones depend on.
 func (b *book) readEnds(tx *store.Tx) error {
-	var ids []backend.JobID
+	over := map[backend.JobID]bool{}
 	for i := range b.jobs {
 		for _, id := range b.jobs[i].After {
-			if !b.active[id] && !slices.Contains(ids, id) {
-				ids = append(ids, id)
-			}
+			over[id] = !b.active[id]
 		}
 	}
-	if len(ids) == 0 {
+	maps.DeleteFunc(over, func(_ backend.JobID, yes bool) bool { return !yes })
+	if len(over) == 0 {
 		return nil
 	}
-	jobs, err := tx.Jobs(store.Filter{IDs: ids})
+	jobs, err := tx.Jobs(store.Filter{IDs: slices.Collect(maps.Keys(over))})
 	for _, j := range jobs {
 		b.ends[j.ID] = j.State
 	}

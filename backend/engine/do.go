@@ -46,9 +46,7 @@ func (e *Engine) do(d *decision) {
 func (e *Engine) finished(j *backend.Job, a *agent, out *outcome) {
 	delete(e.busy, j.ID)
 	e.done[j.ID] = out
-	if e.needs[j.ID] != nil {
-		e.needs[j.ID][a.spec.Name] = a.look()
-	}
+	e.news.act(j.ID, a.spec.Name, a.look())
 }
 
 // perform carries out an act on its host. Not too many at once: a host has

@@ -61,7 +61,7 @@ type Engine struct {
 	cache   *cache
 	busy    map[backend.JobID]act
 	done    map[backend.JobID]*outcome
-	needs   map[backend.JobID]map[string]int64 // number of the reading that tells of the job, by host
+	news    *news
 	reaches map[reachKey]*reached
 	copies  []copied
 	chores  map[copied]bool
@@ -83,7 +83,7 @@ func New(o Options) (*Engine, error) {
 	e := &Engine{
 		o: o, rules: rules{stop: o.StopGrace, save: o.SaveGrace, lost: o.LostGrace, settle: 10 * time.Second},
 		poke: make(chan struct{}, 1), agents: map[string]*agent{}, cache: newCache(),
-		busy: map[backend.JobID]act{}, done: map[backend.JobID]*outcome{}, needs: map[backend.JobID]map[string]int64{},
+		busy: map[backend.JobID]act{}, done: map[backend.JobID]*outcome{}, news: newNews(),
 		reaches: map[reachKey]*reached{}, chores: map[copied]bool{},
 	}
 	e.spawn = func(f func()) { e.work.Go(f) }

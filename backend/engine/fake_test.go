@@ -62,7 +62,6 @@ type fakeHost struct {
 	late    map[backend.Verb]bool    // carry it out and then answer with an error
 	tuned   []backend.Shares
 	reach   error
-	shared  *fakeHost // whose definitions can be had here, too
 	defines int
 }
 

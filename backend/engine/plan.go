@@ -40,7 +40,7 @@ func (e *Engine) plan(ctx context.Context, s *survey) error {
 	for i := range ds {
 		decided[ds[i].was.ID] = true
 	}
-	rows := e.news(b, was, decided)
+	rows := e.newRows(b, was, decided)
 	fresh := hostNews(b.hosts, b.read)
 	back := s.returned()
 	if len(ds) == 0 && len(rows) == 0 && len(fresh) == 0 && len(back) == 0 {
@@ -193,9 +193,9 @@ func (s *survey) allRead(j *backend.Job) bool {
 // etaMoves is by how much an ETA has to move before it is written anew.
 const etaMoves = 15 * time.Second
 
-// news are the jobs of which the plan says something else than is written. A
+// newRows are the jobs of which the plan says something else than is written. A
 // score that has only grown with time is written now and then.
-func (e *Engine) news(b *book, was []backend.Job, decided map[backend.JobID]bool) (rows []backend.Job) {
+func (e *Engine) newRows(b *book, was []backend.Job, decided map[backend.JobID]bool) (rows []backend.Job) {
 	all := b.now.Sub(e.wrote) >= replanEvery
 	for i := range b.jobs {
 		j, old := &b.jobs[i], &was[i]

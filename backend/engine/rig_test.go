@@ -109,9 +109,10 @@ func (r *rig) settle() error {
 
 // quiet reports whether every job was judged by a view that is new enough.
 func (r *rig) quiet() bool {
-	for _, needs := range r.e.needs {
-		for name, n := range needs {
-			if a := r.e.agents[name]; a != nil && a.now().up() && a.now().seq < n {
+	for name, a := range r.e.agents {
+		v := a.now()
+		for id := range r.e.news.joined {
+			if v.up() && !r.e.news.tells(id, name, v.seq) {
 				return false
 			}
 		}

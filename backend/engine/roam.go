@@ -38,7 +38,7 @@ func (e *Engine) reachable(j *backend.Job, host string) bool {
 	a := e.agents[host]
 	key := reachKey{j.VM, host}
 	r := e.reaches[key]
-	if a == nil || !j.State.Waiting() || j.Position > reachMost || a.now().vms[j.VM] != nil {
+	if a == nil || !j.State.Waiting() {
 		return r != nil && r.yes
 	}
 	if r != nil && (r.at.IsZero() || e.o.Clock.Now().Sub(r.at) < reachAgain) {
@@ -103,7 +103,7 @@ func (e *Engine) tidyCopies(s *survey) {
 	for _, c := range e.copies {
 		v := s.views[c.Host]
 		_, busy := e.busy[c.Job]
-		if busy || e.chores[c] || s.uses(c) || !v.up() || !s.fresh(c) {
+		if busy || e.chores[c] || s.uses(c) || !v.up() || v.seq < e.news.acted[c.Job][c.Host] {
 			continue
 		}
 		vm := v.vms[c.VM]
@@ -127,12 +127,6 @@ func (s *survey) uses(c copied) bool {
 		}
 	}
 	return false
-}
-
-// fresh reports whether the host was read after the run.
-func (s *survey) fresh(c copied) bool {
-	need := s.e.needs[c.Job]
-	return need == nil || s.views[c.Host].seq >= need[c.Host]
 }
 
 func (e *Engine) undefine(a *agent, c copied, gone bool) error {

@@ -14,44 +14,46 @@ type survey struct {
 	views map[string]*view
 	offs  map[string]time.Time
 	front int64
+	ours  map[string]map[backend.UUID]string // by host: the VMs of jobs with a berth there, and the boot they were started in
+	found map[backend.UUID][]sighting        // of the VMs of all jobs
+}
+
+// sighting is a VM on one host.
+type sighting struct {
+	host string
+	vm   *backend.VM
 }
 
 // survey reads the hosts' views and enters them in the book's hosts.
 func (e *Engine) survey(b *book, offs map[string]time.Time) *survey {
-	s := &survey{e: e, book: b, views: map[string]*view{}, offs: offs}
-	cares := map[string]map[backend.UUID]string{}
-	for name, a := range e.agents {
-		s.views[name] = a.now()
-		cares[name] = map[backend.UUID]string{}
-	}
+	s := &survey{e: e, book: b, views: make(map[string]*view, len(e.agents)), offs: offs,
+		ours: make(map[string]map[backend.UUID]string, len(e.agents)), found: make(map[backend.UUID][]sighting, len(b.jobs))}
+	e.news.join(b, e.agents)
 	for i := range b.jobs {
 		j := &b.jobs[i]
 		s.front = max(s.front, j.Front)
-		e.expect(j.ID)
-		if j.State.Holds() && cares[j.RunsOn] != nil {
-			cares[j.RunsOn][j.VM] = b.notes[j.ID].Boot
+		s.found[j.VM] = nil
+		if j.State.Holds() {
+			if s.ours[j.RunsOn] == nil {
+				s.ours[j.RunsOn] = map[backend.UUID]string{}
+			}
+			s.ours[j.RunsOn][j.VM] = b.notes[j.ID].Boot
 		}
 	}
 	for name, a := range e.agents {
-		a.care(cares[name])
+		a.care(s.ours[name])
+		v := a.now()
+		s.views[name] = v
+		for u, vm := range v.vms {
+			if list, queued := s.found[u]; queued {
+				s.found[u] = append(list, sighting{name, vm})
+			}
+		}
 	}
 	for i := range b.hosts {
 		s.host(&b.hosts[i])
 	}
 	return s
-}
-
-// expect has the hosts read for a job that is new here: what was read before
-// it came may not tell of it.
-func (e *Engine) expect(id backend.JobID) {
-	if e.needs[id] == nil {
-		e.needs[id] = map[string]int64{}
-	}
-	for name, a := range e.agents {
-		if _, ok := e.needs[id][name]; !ok {
-			e.needs[id][name] = a.lookOnce()
-		}
-	}
 }
 
 // host enters what was seen of a host.
@@ -79,15 +81,9 @@ func (s *survey) host(h *backend.QueueHost) {
 
 // outside is what VMs outside the queue have taken on a host.
 func (s *survey) outside(host string, v *view) (sum backend.Resources) {
-	ours := map[backend.UUID]bool{}
-	for i := range s.book.jobs {
-		if j := &s.book.jobs[i]; j.State.Holds() && j.RunsOn == host {
-			ours[j.VM] = true
-		}
-	}
 	for u, vm := range v.vms {
 		taken := vm.State.Active() || vm.State == backend.Crashed && vm.ID >= 0
-		if taken && !ours[u] {
+		if _, ours := s.ours[host][u]; taken && !ours {
 			sum = sum.Plus(backend.Resources{VCPU: vm.VCPUs, Memory: vm.MemoryMax})
 		}
 	}
@@ -97,7 +93,7 @@ func (s *survey) outside(host string, v *view) (sum backend.Resources) {
 // read reports whether a host was read after the job needs it to be.
 func (s *survey) read(id backend.JobID, host string) bool {
 	v := s.views[host]
-	return v.up() && v.seq >= s.e.needs[id][host]
+	return v.up() && s.e.news.tells(id, host, v.seq)
 }
 
 // sight is what is seen of a job's VM; false when it is too early to tell.
@@ -127,40 +123,41 @@ func (s *survey) sight(j *backend.Job, n note) (sight, bool) {
 }
 
 // elsewhere looks for the job's VM on all hosts but its own; on all when it
-// has none. It reports whether every host that can be asked was read since.
+// has none. It reports whether every host that ever had it, and can be asked,
+// was read since: a slow host that never had it is not waited for.
 func (s *survey) elsewhere(j *backend.Job, n note, see *sight, waits bool) (all bool) {
 	all = true
+	for _, name := range related(j, n) {
+		v := s.views[name]
+		if v != nil && v.down.IsZero() && !s.read(j.ID, name) && (waits || name != j.RunsOn) {
+			all = false
+		}
+	}
 	saved := ""
-	for name, v := range s.views {
-		if !waits && name == j.RunsOn {
+	for _, f := range s.found[j.VM] {
+		v := s.views[f.host]
+		if !s.read(j.ID, f.host) || !waits && f.host == j.RunsOn {
 			continue
 		}
-		if v.down.IsZero() && !s.read(j.ID, name) { // it is being asked for the first time, or again
-			if related(j, n, name) { // a slow host that never had it is not waited for
-				all = false
-			}
-			continue
+		see.seen = append(see.seen, f.host)
+		if f.vm.ManagedSave {
+			saved = f.host
 		}
-		vm := v.vms[j.VM]
-		if !v.up() || vm == nil {
-			continue
-		}
-		see.seen = append(see.seen, name)
-		if vm.ManagedSave {
-			saved = name
-		}
-		if vm.State.Active() && (see.away == nil || see.away.State == backend.Paused) {
-			see.away, see.awayBoot = vm, v.has.Boot
+		if f.vm.State.Active() && (see.away == nil || see.away.State == backend.Paused) {
+			see.away, see.awayBoot = f.vm, v.has.Boot
 		}
 	}
 	slices.Sort(see.seen)
-	see.fits = s.fits(j, n, see.seen, saved)
+	if waits {
+		see.fits = s.fits(j, n, see.seen, saved)
+	}
 	return all
 }
 
-// related reports whether the job's VM was ever known to be on a host.
-func related(j *backend.Job, n note, host string) bool {
-	return host == j.Home || host == n.Asked || host == j.RunsOn || slices.Contains(n.Seen, host) || slices.Contains(n.Fits, host)
+// related are the hosts on which the job's VM was ever known to be, or could be.
+func related(j *backend.Job, n note) []string {
+	names := append([]string{j.Home, n.Asked, j.RunsOn}, n.Seen...)
+	return append(names, n.Fits...)
 }
 
 // othersKnown reports whether every other host on which the VM was ever seen
@@ -196,16 +193,11 @@ func (s *survey) outOfSight(j *backend.Job, n note) bool {
 // isGone reports whether the VM is defined nowhere any more.
 func (s *survey) isGone(j *backend.Job, n note) bool {
 	for _, name := range append([]string{j.Home}, n.Seen...) {
-		if v := s.views[name]; v != nil && (!s.read(j.ID, name) || v.vms[j.VM] != nil) {
+		if v := s.views[name]; v != nil && !s.read(j.ID, name) {
 			return false
 		}
 	}
-	for _, v := range s.views {
-		if v.up() && v.vms[j.VM] != nil {
-			return false
-		}
-	}
-	return true
+	return len(s.found[j.VM]) == 0
 }
 
 // fits are the hosts that could run the VM, as far as is known: one that holds
@@ -216,15 +208,16 @@ func (s *survey) fits(j *backend.Job, n note, seen []string, saved string) []str
 		return []string{saved}
 	}
 	fits := slices.Clone(seen)
-	for name, v := range s.views {
-		could := false
-		if v.up() {
-			could = s.e.reachable(j, name)
-		} else {
-			could = slices.Contains(n.Fits, name)
-		}
-		if could && !slices.Contains(fits, name) {
+	for _, name := range n.Fits {
+		if !s.views[name].up() && s.views[name] != nil && !slices.Contains(fits, name) {
 			fits = append(fits, name)
+		}
+	}
+	if j.Position <= reachMost {
+		for name, v := range s.views {
+			if v.up() && !slices.Contains(fits, name) && s.e.reachable(j, name) {
+				fits = append(fits, name)
+			}
 		}
 	}
 	slices.Sort(fits)

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"reflect"
@@ -192,9 +193,6 @@ func (e *Engine) carryOut(ctx context.Context, s *survey, ds []decision) error {
 		}
 		delete(e.done, d.was.ID)
 		s.book.put(d.m.job, d.m.note)
-		if d.m.job.State.Ended() {
-			delete(e.needs, d.was.ID)
-		}
 		if d.m.act != actNone {
 			e.do(d)
 		}
@@ -207,10 +205,8 @@ func (e *Engine) carryOut(ctx context.Context, s *survey, ds []decision) error {
 
 // put replaces a job of the book.
 func (b *book) put(j backend.Job, n note) {
-	for i := range b.jobs {
-		if b.jobs[i].ID == j.ID {
-			b.jobs[i], b.notes[j.ID] = j, n
-		}
+	if i, ok := slices.BinarySearchFunc(b.jobs, j.ID, func(j backend.Job, id backend.JobID) int { return cmp.Compare(j.ID, id) }); ok {
+		b.jobs[i], b.notes[j.ID] = j, n
 	}
 	if j.State.Ended() {
 		b.active[j.ID] = false
