@@ -145,14 +145,10 @@ func (a *agent) session(ctx context.Context) error {
 	}
 	for {
 		timer, stop := a.clock.Timer(lookEvery)
-		regular := false
+		regular, changed := false, true
 		select {
 		case e, ok := <-events:
-			if !ok {
-				err = backend.ErrUnreachable
-			} else {
-				err = a.gather(ctx, e, events)
-			}
+			changed, err = a.gather(ctx, e, ok, events)
 		case <-a.kick:
 		case <-timer:
 			regular = true
@@ -160,7 +156,7 @@ func (a *agent) session(ctx context.Context) error {
 			err = ctx.Err()
 		}
 		stop()
-		if err == nil {
+		if err == nil && changed {
 			err = a.read(ctx, regular)
 		}
 		if err != nil {
@@ -185,22 +181,26 @@ func (a *agent) subscribe(ctx context.Context) (<-chan backend.Event, error) {
 	return events, nil
 }
 
-// gather takes in the rest of a burst of events.
-func (a *agent) gather(ctx context.Context, e backend.Event, more <-chan backend.Event) error {
+// gather takes in a burst of events, and reports whether one of them was about
+// the life of a domain: of a noisy guest's others nothing is to be read.
+func (a *agent) gather(ctx context.Context, e backend.Event, ok bool, more <-chan backend.Event) (changed bool, err error) {
 	burst := time.NewTimer(joinEvents)
 	defer burst.Stop()
 	for {
+		if !ok {
+			return changed, backend.ErrUnreachable
+		}
+		changed = changed || e.Kind == backend.EventLifecycle || e.Kind == backend.EventIOError
+		if !changed {
+			return false, nil
+		}
 		a.heed(e)
-		var ok bool
 		select {
 		case e, ok = <-more:
-			if !ok {
-				return backend.ErrUnreachable
-			}
 		case <-burst.C:
-			return nil
+			return changed, nil
 		case <-ctx.Done():
-			return ctx.Err()
+			return changed, ctx.Err()
 		}
 	}
 }

@@ -136,7 +136,9 @@ func unended(jobs []backend.Job) int {
 
 // judge fills in what the store cannot know: whether the engine lives.
 func (c *Client) judge(s *backend.QueueState) {
+	leased := s.Engine.Running // an engine that ends gives its lease back
 	s.Engine.Running = c.engineRuns(s.Engine)
+	s.Engine.Lost = leased && !s.Engine.Running
 	if s.Engine.Running {
 		return
 	}
@@ -231,6 +233,11 @@ func (c *Client) Log(ctx context.Context, q backend.LogQuery) (events []backend.
 	err = c.o.Store.View(ctx, func(tx *store.Tx) error { events, err = tx.Events(q); return err })
 	return events, err
 }
+
+var _ backend.EngineStarter = (*Client)(nil)
+
+// StartEngine sees to it that an engine runs.
+func (c *Client) StartEngine(ctx context.Context) error { return c.ensure(ctx) }
 
 // ensure sees to it that an engine runs.
 func (c *Client) ensure(ctx context.Context) error {

@@ -63,6 +63,7 @@ type Engine struct {
 	done    map[backend.JobID]*outcome
 	news    *news
 	reaches map[reachKey]*reached
+	sizes   map[backend.JobID]measured
 	copies  []copied
 	chores  map[copied]bool
 	fences  singleflight.Group
@@ -84,7 +85,7 @@ func New(o Options) (*Engine, error) {
 		o: o, rules: rules{stop: o.StopGrace, save: o.SaveGrace, lost: o.LostGrace, settle: 10 * time.Second},
 		poke: make(chan struct{}, 1), agents: map[string]*agent{}, cache: newCache(),
 		busy: map[backend.JobID]act{}, done: map[backend.JobID]*outcome{}, news: newNews(),
-		reaches: map[reachKey]*reached{}, chores: map[copied]bool{},
+		reaches: map[reachKey]*reached{}, chores: map[copied]bool{}, sizes: map[backend.JobID]measured{},
 	}
 	e.spawn = func(f func()) { e.work.Go(f) }
 	e.tend = e.spawn

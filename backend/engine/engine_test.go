@@ -482,3 +482,25 @@ func TestBeginDrainHoldTop(t *testing.T) {
 	r.pass(91 * time.Minute)
 	r.is(b, backend.JobRunning)
 }
+
+// TestDiskGrowth: what a running VM's disks have grown by is not counted twice.
+func TestDiskGrowth(t *testing.T) {
+	r := newRig(t, "hv1")
+	h := r.hosts["hv1"]
+	h.add("vm", 1, 1, 0)
+	h.with("vm", func(g *guest) { g.vm.Disks, g.disk = 2, 60<<30 })
+	id := r.submit("hv1", "vm")
+	r.must()
+	if got := r.is(id, backend.JobRunning).Size.Disk; got != 60<<30-1<<20 {
+		t.Fatalf("at first its disk may grow by %d", got)
+	}
+	h.with("vm", func(g *guest) { g.disk = 10 << 30 }) // as if the rest were written
+	r.pass(25 * time.Minute)
+	if got := r.job(id).Size.Disk; got != 10<<30-1<<20 {
+		t.Errorf("later it may grow by %d", got)
+	}
+	s, err := r.c.State(t.Context())
+	if err != nil || s.Hosts[0].Used.Disk != 10<<30-1<<20 {
+		t.Errorf("%v: the host has %d of disk used", err, s.Hosts[0].Used.Disk)
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"berth/backend"
+	"berth/backend/queue"
 )
 
 // act is something to do to a job's VM or host once a move is durable.
@@ -272,6 +273,9 @@ func (t *turn) foundRunning() {
 	}
 	if j.Started.IsZero() {
 		j.Started = j.LastStart
+	}
+	if e := queue.Estimate(span(j.Estimate), span(j.Limit), nil); j.Expected == 0 && e < queue.Never {
+		j.Expected = time.Duration(e) * time.Second
 	}
 	t.become(backend.JobRunning, "adopted", "somebody started it outside the queue")
 }

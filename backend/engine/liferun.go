@@ -158,6 +158,8 @@ func (t *turn) ended() {
 		t.fail("its QEMU was gone when libvirtd came back")
 	case t.m.note.Aside != "":
 		t.putAside()
+	case how == "saved" && !t.m.note.Stays.IsZero(): // by a save of ours that took longer than we waited
+		t.putAside()
 	case how == "saved":
 		t.job().Held = true
 		t.rest()
@@ -171,6 +173,8 @@ func (t *turn) ended() {
 		t.become(backend.JobCancelled, "cancelled", j.Words)
 	case t.s.vm == nil && how == "":
 		t.fail("it vanished from its host")
+	case how == "" && (t.m.note.Boot == "" || t.s.boot == ""):
+		t.puzzled("it is off, and nobody saw how that came: its guest shut off, or its host was booted, which is not to be told over this connection (ssh or a unix socket would); retry or cancel it")
 	default:
 		t.become(backend.JobDone, "done", "")
 	}

@@ -35,6 +35,7 @@ func (e *Engine) plan(ctx context.Context, s *survey) error {
 	} else {
 		ds = append(ds, e.preempts(s, o, p, was)...)
 		ds = append(ds, e.states(s, o, p, was)...)
+		ds = append(ds, e.measure(s, was)...)
 	}
 	decided := map[backend.JobID]bool{}
 	for i := range ds {

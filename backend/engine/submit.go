@@ -148,7 +148,7 @@ func (c *Client) draft(ctx context.Context, spec *backend.JobSpec, host backend.
 		}
 	}
 	if j.Size.VCPU == 0 || j.Size.Memory == 0 || vm.Disks > 0 {
-		if err := measure(ctx, host, &j); err != nil {
+		if err := sizeOf(ctx, host, &j); err != nil {
 			return d, err
 		}
 	}
@@ -169,9 +169,9 @@ func checkSpec(spec *backend.JobSpec, host backend.Host, vm *backend.VM) error {
 	return checkValues(&spec.Priority, &spec.Nice, &spec.Estimate, &spec.Limit)
 }
 
-// measure reads the VM in depth for its disks: what writable images may still
+// sizeOf reads the VM in depth for its disks: what writable images may still
 // grow is what they need of their host's storage.
-func measure(ctx context.Context, host backend.Host, j *backend.Job) error {
+func sizeOf(ctx context.Context, host backend.Host, j *backend.Job) error {
 	detail, err := host.Detail(ctx, j.VM)
 	if err != nil {
 		return err
@@ -182,12 +182,7 @@ func measure(ctx context.Context, host backend.Host, j *backend.Job) error {
 	if j.Size.Memory == 0 {
 		j.Size.Memory = detail.VM.MemoryMax
 	}
-	for i := range detail.Disks {
-		disk := &detail.Disks[i]
-		if has := max(disk.Allocation, disk.Physical); !disk.ReadOnly && disk.Device != "cdrom" && disk.Capacity > has {
-			j.Size.Disk += disk.Capacity - has
-		}
-	}
+	j.Size.Disk = growth(&detail)
 	if j.Size.VCPU == 0 || j.Size.Memory == 0 {
 		return &backend.OpError{Op: "submit", Target: j.Name, Err: errors.New("its host does not tell its size"), Hint: "try again in a moment"}
 	}

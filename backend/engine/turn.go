@@ -269,6 +269,8 @@ func (e *Engine) write(tx *store.Tx, d *decision) (ok bool, err error) {
 	if !d.m.wrote {
 		return true, nil
 	}
+	d.m.job.Words, d.m.words = backend.Clean(d.m.job.Words), backend.Clean(d.m.words)
+	d.m.job.Name, d.m.job.Why.Detail = backend.Clean(d.m.job.Name), backend.Clean(d.m.job.Why.Detail)
 	if err := tx.PutJob(d.m.job); err != nil {
 		return false, err
 	}
