@@ -1,6 +1,9 @@
 package queue
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // guard watches over N+1: whichever single host is lost, all that runs there
 // must find room on the others. It keeps a plan of evacuation for each host and
@@ -43,15 +46,9 @@ func (g *guard) evacuate(lost, at int, size *Size) ([]spare, bool) {
 	if lost == at {
 		all = append(all, *size)
 	}
-	slices.SortStableFunc(all, func(x, y Size) int {
-		p, q := g.b.share(&x), g.b.share(&y)
-		switch {
-		case p > q:
-			return -1
-		case p < q:
-			return 1
-		}
-		return 0
+	slices.SortFunc(all, func(x, y Size) int {
+		return cmp.Or(cmp.Compare(g.b.share(&y), g.b.share(&x)), cmp.Compare(y.Memory, x.Memory),
+			cmp.Compare(y.VCPU, x.VCPU), cmp.Compare(y.Disk, x.Disk))
 	})
 	var plan []spare
 	for i := range all {

@@ -82,25 +82,33 @@ func (b *board) next(j *Job, h int) int { return b.free.nextOf(j, h) }
 // nextOf is next among the hosts that j may use.
 func (t *tree) nextOf(j *Job, h int) int {
 	for {
-		if j.Host >= 0 {
-			if h > j.Host {
-				return -1
-			}
-			h = j.Host
-		}
-		if j.Hosts != nil {
-			i, _ := slices.BinarySearch(j.Hosts, int32(h))
-			if i == len(j.Hosts) {
-				return -1
-			}
-			h = int(j.Hosts[i])
+		if h = j.hostFrom(h); h < 0 {
+			return -1
 		}
 		got := t.next(h, &j.Size)
-		if got < 0 || got == h || j.free() {
+		if got <= h || j.free() {
 			return got
 		}
 		h = got
 	}
+}
+
+// hostFrom is the first host from h on that j may use by its own wish, or -1.
+func (j *Job) hostFrom(h int) int {
+	if j.Host >= 0 {
+		if h > j.Host || !j.allowed(j.Host) {
+			return -1
+		}
+		return j.Host
+	}
+	if j.Hosts == nil {
+		return h
+	}
+	i, _ := slices.BinarySearch(j.Hosts, int32(h))
+	if i == len(j.Hosts) {
+		return -1
+	}
+	return int(j.Hosts[i])
 }
 
 // maxSizes bounds how many sizes are remembered.
