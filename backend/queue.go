@@ -116,6 +116,7 @@ type EngineState struct {
 	Host    string // the machine it runs on
 	Since   time.Time
 	Beat    time.Time // of its last sign of life
+	Lost    bool      // it does not run and never said that it would end: killed, or its machine was
 	Trouble string    // what it cannot do now, or why it does not run
 }
 
@@ -194,6 +195,14 @@ type LogQuery struct {
 	Since time.Time // zero: from the beginning
 	After int64     // only events with a greater ID
 	Limit int       // the latest so many; 0: all
+}
+
+// EngineStarter is a Queue whose engine can be started without submitting
+// anything.
+type EngineStarter interface {
+	// StartEngine sees to it that an engine runs; one that runs is left alone. It
+	// wraps ErrEngine.
+	StartEngine(ctx context.Context) error
 }
 
 // What follows are abilities of hosts that the queue's engine asks for.

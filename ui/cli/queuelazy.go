@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"fmt"
 
 	"berth/backend"
 )
@@ -109,6 +110,30 @@ func (l *lazyQueue) Drain(ctx context.Context, host string, on bool) error {
 		return err
 	}
 	return q.Drain(ctx, host, on)
+}
+
+// StartEngine sees to it that an engine runs, where the queue has one to start.
+func (l *lazyQueue) StartEngine(ctx context.Context) error {
+	q, err := l.get(ctx)
+	if err != nil {
+		return err
+	}
+	if s, ok := q.(backend.EngineStarter); ok {
+		return s.StartEngine(ctx)
+	}
+	return fmt.Errorf("start the engine: %w", backend.ErrUnsupported)
+}
+
+// Fenced is a person's word that a lost host is off.
+func (l *lazyQueue) Fenced(ctx context.Context, host string) error {
+	q, err := l.get(ctx)
+	if err != nil {
+		return err
+	}
+	if k, ok := q.(hostKeeper); ok {
+		return k.Fenced(ctx, host)
+	}
+	return fmt.Errorf("host %s: %w", host, backend.ErrUnsupported)
 }
 
 // Close closes the queue if it was opened; calls after it fail with
