@@ -97,7 +97,15 @@ func New(o Options) (*Engine, error) {
 // which wraps backend.ErrBusy; when another has taken over, it wraps
 // store.ErrLeaseLost. Jobs go on running after it has returned; the next
 // engine finds them.
-func (e *Engine) Run(ctx context.Context) (err error) {
+func (e *Engine) Run(ctx context.Context) error {
+	err := e.run(ctx)
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return nil
+	}
+	return err
+}
+
+func (e *Engine) run(ctx context.Context) (err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	release, err := e.takeOver(ctx)

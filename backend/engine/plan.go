@@ -163,7 +163,7 @@ func (e *Engine) states(s *survey, o *outlook, p queue.Plan, was []backend.Job) 
 		if reserved[i] {
 			state = backend.JobReserved
 		}
-		never := p.Jobs[i].Why.Code == backend.WhyNeverFits && j.Started.IsZero() && was[at].Position == 0 && s.allRead(&j)
+		never := p.Jobs[i].Why.Code == backend.WhyNeverFits && j.Started.IsZero() && was[at].Position == 0 && s.neverFits(&j)
 		if starts[i] || j.State == backend.JobHeld || j.State == state && !never {
 			continue
 		}
@@ -179,12 +179,12 @@ func (e *Engine) states(s *survey, o *outlook, p queue.Plan, was []backend.Job) 
 	return ds
 }
 
-// allRead reports whether the capacity of every host is known, so that a job
-// which fits none will never fit.
-func (s *survey) allRead(j *backend.Job) bool {
+// neverFits reports whether the capacity of every host is known and none would
+// do even when it is empty.
+func (s *survey) neverFits(j *backend.Job) bool {
 	for i := range s.book.hosts {
 		h := &s.book.hosts[i]
-		if (j.Host == "" || j.Host == h.Name) && (h.Down || h.SeenAt.IsZero()) {
+		if (j.Host == "" || j.Host == h.Name) && (h.Down || h.SeenAt.IsZero() || everFits(j.Size, h)) {
 			return false
 		}
 	}

@@ -14,7 +14,7 @@ import (
 // rig is an engine over fake hosts, without goroutines: what it asks of hosts
 // happens at once, and the test says when time passes.
 type rig struct {
-	*testing.T
+	testing.TB
 	store *store.Store
 	clock *manual
 	hosts map[string]*fakeHost
@@ -25,7 +25,7 @@ type rig struct {
 
 var dawn = time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)
 
-func newRig(t *testing.T, hosts ...string) *rig {
+func newRig(t testing.TB, hosts ...string) *rig {
 	t.Helper()
 	s, err := store.OpenMemory(t.Context())
 	if err != nil {
@@ -36,7 +36,7 @@ func newRig(t *testing.T, hosts ...string) *rig {
 			t.Error(err)
 		}
 	})
-	r := &rig{T: t, store: s, clock: &manual{now: dawn}, hosts: map[string]*fakeHost{}}
+	r := &rig{TB: t, store: s, clock: &manual{now: dawn}, hosts: map[string]*fakeHost{}}
 	for _, name := range hosts {
 		r.hosts[name] = newFakeHost(name, r.clock)
 	}

@@ -46,7 +46,7 @@ func (c *Client) Submit(ctx context.Context, specs []backend.JobSpec) ([]backend
 type draft struct {
 	job  backend.Job
 	host HostSpec           // where its VM is
-	max  *backend.Resources // what that host can give; nil: not known
+	max  *backend.QueueHost // what that host can give; nil: not known
 }
 
 // drafts makes jobs of what was asked for, with the sizes of the VMs as their
@@ -191,7 +191,7 @@ func sizeOf(ctx context.Context, host backend.Host, j *backend.Job) error {
 
 // capacity is what a host can give, from the host itself; nil when it does not
 // tell.
-func (c *Client) capacity(ctx context.Context, host backend.Host) (*backend.Resources, error) {
+func (c *Client) capacity(ctx context.Context, host backend.Host) (*backend.QueueHost, error) {
 	teller, ok := host.(backend.Capacitor)
 	if !ok {
 		return nil, nil
@@ -203,11 +203,7 @@ func (c *Client) capacity(ctx context.Context, host backend.Host) (*backend.Reso
 	if err != nil {
 		return nil, err
 	}
-	most := c.o.Limits(host.Name()).capacity(has)
-	if has.Total.Disk == 0 {
-		most.Disk = uint64(boundless) * mib
-	}
-	return &most, nil
+	return &backend.QueueHost{Total: has.Total, Capacity: c.o.Limits(host.Name()).capacity(has)}, nil
 }
 
 // add adds one job, and its host to the queue's.
@@ -259,33 +255,33 @@ func (c *Client) enter(tx *store.Tx, hosts []backend.QueueHost, d *draft) error 
 // hosts are known.
 func (c *Client) mayRun(hosts []backend.QueueHost, d *draft) error {
 	j := &d.job
-	known := false
-	fits := d.max == nil || j.Size.Fits(*d.max)
+	known, fits := j.Host == "" || j.Host == j.Home, false
+	unread := !slices.ContainsFunc(hosts, func(h backend.QueueHost) bool { return h.Name == j.Home })
+	if known && (d.max != nil || unread) {
+		fits = d.max == nil || everFits(j.Size, d.max)
+	}
 	for i := range hosts {
 		h := &hosts[i]
-		if h.Name == j.Host || h.Name == j.Home {
-			known = true
-		}
-		if h.Name == j.Home && d.max != nil {
+		known = known || h.Name == j.Host
+		if h.Name == j.Home && d.max != nil || j.Host != "" && h.Name != j.Host {
 			continue
 		}
-		if j.Host != "" && h.Name != j.Host {
-			continue
-		}
-		most := h.Capacity
-		if h.Total.Disk == 0 {
-			most.Disk = j.Size.Disk
-		}
-		fits = fits || h.SeenAt.IsZero() || j.Size.Fits(most)
+		fits = fits || h.SeenAt.IsZero() || everFits(j.Size, h)
 	}
-	if j.Host != "" && j.Host != d.host.Name && !known {
+	switch {
+	case !known:
 		return invalid("submit "+j.Name, "the queue has no host "+j.Host)
-	}
-	if fits {
+	case fits:
 		return nil
 	}
 	return &backend.OpError{Op: "submit", Target: j.Name, Err: fmt.Errorf("%w even when that is empty: it needs %s", backend.ErrNeverFits, amount(j.Size)),
 		Hint: "give the VM less, or the queue more: overcommit and reserves are in the config"}
+}
+
+// everFits reports whether a VM would fit a host on which nothing else runs.
+// Disk space that is taken now can become free.
+func everFits(r backend.Resources, h *backend.QueueHost) bool {
+	return r.VCPU <= h.Capacity.VCPU && r.Memory <= h.Capacity.Memory && (h.Total.Disk == 0 || r.Disk <= h.Total.Disk)
 }
 
 // amount puts a size in words.
