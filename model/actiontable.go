@@ -103,7 +103,7 @@ func vmActions() []Action {
 		{ID: "undefine", Keys: []string{"U"}, Label: "Delete", Help: "Delete the VM: choose what goes with it, then type its name", Group: GroupMore, On: onVM, Verb: backend.VerbUndefine, Why: func(a *App) string { return a.verbDisabledOn(backend.VerbUndefine, a.one()) }, Run: (*App).undefine},
 		{ID: "copy", Keys: []string{"y"}, Label: "Copy", Help: "Copy the name, UUID, address or XML to your clipboard (OSC 52)", Group: GroupMore, On: onVM, Why: (*App).noVM, Run: (*App).copyMenu},
 		{ID: "actions", Keys: []string{"a"}, Label: "All actions", Help: "A menu of everything that can be done to the VM, or to the job", Group: GroupMore, On: []ScreenID{ScreenVMs, ScreenDetail, ScreenQueue, ScreenJob}, Hint: 4, Run: (*App).actionMenu},
-		{ID: "undo", Keys: []string{"u"}, Label: "Undo", Help: "Take back the last pause, resume, rename or autostart", Group: GroupMore, Run: (*App).Undo},
+		{ID: "undo", Keys: []string{"u"}, Label: "Undo", Help: "Take back the last pause, resume, rename, autostart, hold, release, priority, policy or drain", Group: GroupMore, Run: (*App).Undo},
 		{ID: "give-up", Keys: []string{"X"}, Label: "Stop waiting", Help: "Stop waiting for what is under way on the VM", Group: GroupMore, On: onVM, Why: (*App).nothingPending, Run: (*App).giveUp},
 	}
 }

@@ -12,9 +12,8 @@ import (
 
 // undoStep takes back the last action that can be taken back.
 type undoStep struct {
-	Label  string
-	Key    backend.Key
-	Action backend.Action
+	Label string
+	Run   func(*App) tea.Cmd
 }
 
 // ended tells how tasks ended: on the status line, in the event list, and
@@ -51,11 +50,15 @@ func (a *App) tellEnd(t *Task) tea.Cmd {
 		return a.bad(t.Err.Error())
 	}
 	a.undo = inverse(t)
-	text := fmt.Sprintf("%s: %s", t.Name, t.Action.Verb.Info().Done)
-	if a.undo != nil {
-		text += fmt.Sprintf(" (%s %s)", a.KeyFor("undo"), a.undo.Label)
+	return a.OK(a.undoable(fmt.Sprintf("%s: %s", t.Name, t.Action.Verb.Info().Done)))
+}
+
+// undoable is text with the key that takes back what it tells of, where one does.
+func (a *App) undoable(text string) string {
+	if a.undo == nil {
+		return text
 	}
-	return a.OK(text)
+	return fmt.Sprintf("%s (%s %s)", text, a.KeyFor("undo"), a.undo.Label)
 }
 
 // offerForceOff asks, when nothing else is being asked, whether a guest that
@@ -91,7 +94,8 @@ func inverse(t *Task) *undoStep {
 	default:
 		return nil
 	}
-	return &undoStep{Label: "undoes it", Key: t.Key, Action: back}
+	key := t.Key
+	return &undoStep{Label: "undoes it", Run: func(a *App) tea.Cmd { return a.startAction(key, back) }}
 }
 
 // Undo takes back the last action that can be taken back.
@@ -101,5 +105,5 @@ func (a *App) Undo() tea.Cmd {
 		return a.Info("nothing to undo")
 	}
 	a.undo = nil
-	return a.startAction(u.Key, u.Action)
+	return u.Run(a)
 }

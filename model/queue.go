@@ -15,7 +15,8 @@ import (
 // no sooner than a pace after the last answer, so that bursts are joined.
 const (
 	queueDeadline   = 10 * time.Second // for one answer
-	queueWait       = 15 * time.Second // for a change, before the state is asked for anyway
+	queueWait       = 2 * time.Second  // for a change, before the state is asked for anyway: that an engine is gone changes nothing in the store
+	queueHiddenWait = 15 * time.Second // the same while another screen is shown
 	queuePace       = 250 * time.Millisecond
 	queueHiddenPace = 3 * time.Second // while another screen is shown
 	queueStaleAfter = 45 * time.Second
@@ -42,6 +43,7 @@ type Queue struct {
 	list     queueList
 	Gantt    Gantt
 	AsGantt  bool
+	revived  time.Time                // when a lost engine was last started again
 	pending  map[backend.JobID]string // what is being asked of a job
 	requests int                      // that are under way
 
@@ -57,7 +59,6 @@ type (
 	queueMsg struct {
 		gen   int
 		state backend.QueueState
-		same  bool // nothing has changed
 		err   error
 	}
 	queueTick struct{ gen int }
@@ -124,12 +125,15 @@ func (s *Queue) AskNow() tea.Cmd {
 func (s *Queue) ask(wait bool) tea.Cmd {
 	ctx, cancel := context.WithCancel(s.ctx)
 	s.cancel, s.asking = cancel, true
-	q, gen, revision := s.q, s.gen, s.State.Revision
+	q, gen, revision, patience := s.q, s.gen, s.State.Revision, queueHiddenWait
+	if s.shown {
+		patience = queueWait
+	}
 	return func() tea.Msg {
 		defer cancel()
 		if wait {
-			if same, err := awaitChange(ctx, q, revision); same || err != nil {
-				return queueMsg{gen: gen, same: same, err: err}
+			if err := awaitChange(ctx, q, revision, patience); err != nil {
+				return queueMsg{gen: gen, err: err}
 			}
 		}
 		ctx, cancel := context.WithTimeout(ctx, queueDeadline)
@@ -139,15 +143,15 @@ func (s *Queue) ask(wait bool) tea.Cmd {
 	}
 }
 
-// awaitChange waits for another revision; same is true when none came in time.
-func awaitChange(ctx context.Context, q backend.Queue, revision int64) (same bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, queueWait)
+// awaitChange waits for another revision, but not for ever.
+func awaitChange(ctx context.Context, q backend.Queue, revision int64, patience time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	err = q.Wait(ctx, revision)
+	err := q.Wait(ctx, revision)
 	if errors.Is(err, context.DeadlineExceeded) {
-		return true, nil
+		return nil
 	}
-	return false, err
+	return err
 }
 
 // Update takes the screen's own messages; changed tells whether what is shown
@@ -181,7 +185,7 @@ func (s *Queue) answered(m queueMsg) (changed bool, cmd tea.Cmd) {
 		return true, s.arm(queueBackoff(s.failures))
 	}
 	s.failures, s.Err, s.At = 0, nil, s.clock.Now()
-	if !m.same {
+	if !s.same(&m.state) {
 		changed = s.take(m.state)
 	}
 	pace := queuePace
@@ -197,6 +201,13 @@ func (s *Queue) arm(wait time.Duration) tea.Cmd { return s.clock.After(wait, que
 func queueBackoff(failures int) time.Duration {
 	d := min(500*time.Millisecond<<min(failures-1, 8), 10*time.Second)
 	return d*3/4 + rand.N(d/2+1)
+}
+
+// same reports whether a state tells nothing that is not shown already.
+func (s *Queue) same(st *backend.QueueState) bool {
+	was, is := s.State.Engine, st.Engine
+	was.Beat, is.Beat = time.Time{}, time.Time{}
+	return s.HasData && st.Revision == s.State.Revision && was == is
 }
 
 // take makes a state the one that is shown, unless it is older than that.

@@ -46,6 +46,7 @@ func queueActions() []Action {
 		jobAction(&jobForce, 0, "End it as by pulling the power cord", "X"),
 		jobAction(&jobRetry, 11, "Queue a job again that failed or needs a person", "r"),
 		{ID: "drain", Keys: []string{"d"}, Label: "Drain host", Help: "Keep new jobs off a host, or let them on again", Group: GroupQueue, On: []ScreenID{ScreenQueue, ScreenJob, ScreenHosts}, Hint: 12, Why: (*App).queueRefuses, Run: (*App).drainMenu},
+		{ID: "engine", Keys: []string{"E"}, Label: "Start engine", Help: "Start the engine that starts what waits, when none runs", Group: GroupQueue, On: onJob, Hint: 1, Why: (*App).engineWhy, Run: (*App).startEngine},
 		{ID: "log", Keys: []string{"L"}, Label: "Log", Help: "What happened in the queue, or to the job whose page is open", Group: GroupQueue, On: onJob, Why: (*App).noQueueWhy, Run: (*App).queueLog},
 		{ID: "fence", Keys: []string{"F"}, Label: "Host is off", Help: "Give your word that a host which does not answer is switched off, so that its jobs run elsewhere", Group: GroupQueue, On: onJob, Why: (*App).fenceWhy, Run: (*App).fence},
 		{ID: "job-vm", Keys: []string{"v"}, Label: "Its VM", Help: "Open the VM's detail", Group: GroupQueue, On: onJob, Hint: 13, Why: (*App).jobVMWhy, Run: (*App).openJobVM},

@@ -12,16 +12,17 @@ import (
 // fakeQueue is a queue that does what it is told at once, without a scheduler:
 // its State is what the test says.
 type fakeQueue struct {
-	mu      sync.Mutex
-	state   backend.QueueState
-	err     error // State's
-	doErr   error // of what changes something
-	hypo    []backend.Hypothesis
-	think   func(backend.Hypothesis, backend.QueueState) backend.QueueState
-	done    []string
-	asked   int
-	explain int
-	specs   []backend.JobSpec
+	mu       sync.Mutex
+	state    backend.QueueState
+	err      error // State's
+	doErr    error // of what changes something
+	hypo     []backend.Hypothesis
+	think    func(backend.Hypothesis, backend.QueueState) backend.QueueState
+	done     []string
+	asked    int
+	patience time.Duration // of the last Wait
+	explain  int
+	specs    []backend.JobSpec
 }
 
 func newFakeQueue(now time.Time, jobs ...backend.Job) *fakeQueue {
@@ -61,7 +62,10 @@ func (q *fakeQueue) State(context.Context) (backend.QueueState, error) {
 	return q.state, q.err
 }
 
-func (q *fakeQueue) Wait(_ context.Context, revision int64) error {
+func (q *fakeQueue) Wait(ctx context.Context, revision int64) error {
+	if at, ok := ctx.Deadline(); ok {
+		q.patience = time.Until(at)
+	}
 	if q.state.Revision != revision {
 		return nil
 	}
@@ -121,6 +125,9 @@ func (q *fakeQueue) Change(_ context.Context, ids []backend.JobID, c backend.Job
 				if c.Hold {
 					st.Jobs[i].State, st.Jobs[i].Held = backend.JobHeld, true
 				}
+				if c.Release {
+					st.Jobs[i].State, st.Jobs[i].Held = backend.JobQueued, false
+				}
 			}
 		}
 	})
@@ -165,4 +172,10 @@ func (q *fakeQueue) Drain(_ context.Context, host string, on bool) error {
 func (q *fakeQueue) Fenced(_ context.Context, host string) error {
 	q.done = append(q.done, "fenced "+host)
 	return nil
+}
+
+func (q *fakeQueue) StartEngine(context.Context) error {
+	q.done = append(q.done, "engine")
+	q.state.Engine = backend.EngineState{Running: q.doErr == nil, Lost: q.doErr != nil}
+	return q.doErr
 }

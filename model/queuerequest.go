@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"time"
 
@@ -31,6 +32,7 @@ type queueStep struct {
 	what  string // for what is said when a later step fails
 	audit []auditLine
 	do    func(context.Context, backend.Queue) error
+	back  func(*App) []queueStep // what takes it back; nil: nothing does
 }
 
 // auditLine is one entry of the trail.
@@ -117,7 +119,29 @@ func (a *App) onRequest(m requestMsg) tea.Cmd {
 		return tea.Batch(append(cmds, a.Bad(m.err.Error()))...)
 	}
 	a.Events.Add(LogEntry{At: a.clock.Now(), Level: LevelOK, Kind: "queue", Text: r.done})
-	return tea.Batch(append(cmds, a.OK(r.done))...)
+	a.undo = r.inverse()
+	return tea.Batch(append(cmds, a.OK(a.undoable(r.done)))...)
+}
+
+// inverse takes a request back, part by part from the last; nil where a part
+// cannot be.
+func (r *queueRequest) inverse() *undoStep {
+	for i := range r.steps {
+		if r.steps[i].back == nil {
+			return nil
+		}
+	}
+	return &undoStep{Label: "undoes it", Run: func(a *App) tea.Cmd {
+		back := &queueRequest{ids: r.ids, doing: "undoing"}
+		for i := len(r.steps) - 1; i >= 0; i-- {
+			back.steps = append(back.steps, r.steps[i].back(a)...)
+		}
+		if len(back.steps) == 0 {
+			return a.Warn("nothing is left to undo: the job has ended")
+		}
+		back.done = back.saidBefore(len(back.steps))
+		return a.request(back)
+	}}
 }
 
 // queueChanged brings a new state of the queue to what is made from it.
@@ -133,9 +157,9 @@ func (a *App) queueChanged() tea.Cmd {
 func (a *App) onQueue(msg tea.Msg) tea.Cmd {
 	changed, cmd := a.Queue.Update(msg)
 	if changed {
-		return tea.Batch(cmd, a.queueChanged())
+		cmd = tea.Batch(cmd, a.queueChanged())
 	}
-	return cmd
+	return tea.Batch(cmd, a.reviveEngine())
 }
 
 // jobsAudit is an entry for each job.
@@ -173,10 +197,37 @@ func jobsName(jobs []*backend.Job) string {
 
 // change begins the same change of several jobs.
 func (a *App) change(jobs []*backend.Job, c backend.JobChange, verb, detail, doing, done string) tea.Cmd {
-	ids := jobIDs(jobs)
 	if len(jobs) > 1 {
 		a.Queue.ClearMarks() // they have served their purpose
 	}
-	return a.request(&queueRequest{ids: ids, doing: doing, done: jobsName(jobs) + ": " + done,
-		steps: []queueStep{{audit: jobsAudit(jobs, verb, detail), do: func(ctx context.Context, q backend.Queue) error { return q.Change(ctx, ids, c) }}}})
+	return a.request(&queueRequest{ids: jobIDs(jobs), doing: doing, done: jobsName(jobs) + ": " + done,
+		steps: []queueStep{changeStep(jobs, c, verb, detail, done)}})
 }
+
+func changeStep(jobs []*backend.Job, c backend.JobChange, verb, detail, done string) queueStep {
+	ids := jobIDs(jobs)
+	return queueStep{what: jobsName(jobs) + ": " + done, audit: jobsAudit(jobs, verb, detail),
+		do: func(ctx context.Context, q backend.Queue) error { return q.Change(ctx, ids, c) }, back: changeBack(ids, c)}
+}
+
+// changeBack is how a change is taken back, or nil: a hold by a release, a
+// release by a hold.
+func changeBack(ids []backend.JobID, c backend.JobChange) func(*App) []queueStep {
+	v := &jobRelease
+	switch {
+	case equalChange(c, jobHold.change):
+	case equalChange(c, jobRelease.change):
+		v = &jobHold
+	default:
+		return nil
+	}
+	return func(a *App) []queueStep {
+		jobs, _ := ableJobs(v, a.living(ids))
+		if len(jobs) == 0 {
+			return nil
+		}
+		return []queueStep{changeStep(jobs, v.change, "queue "+v.id, "", v.done)}
+	}
+}
+
+func equalChange(a, b backend.JobChange) bool { return reflect.DeepEqual(a, b) }

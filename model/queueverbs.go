@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -272,9 +274,21 @@ func (a *App) setPriority(ids []backend.JobID, p int) tea.Cmd {
 
 func priorityStepOf(jobs []*backend.Job, p int) queueStep {
 	ids := jobIDs(jobs)
+	was := map[int][]backend.JobID{}
+	for _, j := range jobs {
+		was[j.Priority] = append(was[j.Priority], j.ID)
+	}
 	return queueStep{what: fmt.Sprintf("priority %d for %s", p, jobsName(jobs)), audit: jobsAudit(jobs, "queue priority", strconv.Itoa(p)),
 		do: func(ctx context.Context, q backend.Queue) error {
 			return q.Change(ctx, ids, backend.JobChange{Priority: &p})
+		},
+		back: func(a *App) (steps []queueStep) {
+			for _, p := range slices.Sorted(maps.Keys(was)) {
+				if jobs := a.living(was[p]); len(jobs) > 0 {
+					steps = append(steps, priorityStepOf(jobs, p))
+				}
+			}
+			return steps
 		}}
 }
 
@@ -330,5 +344,6 @@ func drainStep(host string, on bool) queueStep {
 		s.what, s.audit[0].verb = host+": takes new jobs again", "queue undrain"
 	}
 	s.do = func(ctx context.Context, q backend.Queue) error { return q.Drain(ctx, host, on) }
+	s.back = func(*App) []queueStep { return []queueStep{drainStep(host, !on)} }
 	return s
 }

@@ -154,9 +154,7 @@ func PolicyText(p backend.QueuePolicy) string {
 func (a *App) makeTrue(h backend.Hypothesis) tea.Cmd {
 	r := &queueRequest{}
 	if h.Policy != nil {
-		p := *h.Policy
-		r.steps = append(r.steps, queueStep{what: "policy " + PolicyText(p), audit: []auditLine{{verb: "queue policy", detail: PolicyText(p)}},
-			do: func(ctx context.Context, q backend.Queue) error { return q.SetPolicy(ctx, p) }})
+		r.steps = append(r.steps, policyStep(*h.Policy, a.Queue.State.Policy))
 	}
 	if jobs := a.living(h.Jobs); len(jobs) > 0 {
 		r.ids, r.doing = jobIDs(jobs), "changing"
@@ -173,6 +171,12 @@ func (a *App) makeTrue(h backend.Hypothesis) tea.Cmd {
 	}
 	r.done = r.saidBefore(len(r.steps))
 	return a.request(r)
+}
+
+func policyStep(p, was backend.QueuePolicy) queueStep {
+	return queueStep{what: "policy " + PolicyText(p), audit: []auditLine{{verb: "queue policy", detail: PolicyText(p)}},
+		do:   func(ctx context.Context, q backend.Queue) error { return q.SetPolicy(ctx, p) },
+		back: func(*App) []queueStep { return []queueStep{policyStep(was, p)} }}
 }
 
 // living are those of the jobs that have not ended.

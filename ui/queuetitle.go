@@ -46,10 +46,12 @@ func (r *Root) queueTitle() []segment {
 func (r *Root) engineSegment() segment {
 	e, g := &r.app.Queue.State.Engine, &r.look.Glyphs
 	switch {
+	case e.Lost:
+		return segment{r.st(themes.RoleBad, g.Warn+" the engine was lost"+": "+r.app.KeyFor("engine")+" starts it again"), 1}
 	case e.Trouble != "":
 		return segment{r.st(themes.RoleBad, g.Warn+" engine: "+backend.Clean(e.Trouble)), 1}
 	case !e.Running:
-		return segment{r.st(themes.RoleWarn, g.Off+" no engine: berth queue submit starts it"), 1}
+		return segment{r.st(themes.RoleWarn, g.Off+" no engine: "+r.app.KeyFor("engine")+" starts it"), 1}
 	}
 	return segment{r.st(themes.RoleOK, g.Running) + " engine", 4}
 }

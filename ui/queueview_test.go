@@ -105,7 +105,7 @@ func TestQueueSaysWhatIsMissing(t *testing.T) {
 	c, _ = queueConsole(t, 80, 24, func(q *fakeQueue, _ *model.Options, _ *Look) { q.err = fmt.Errorf("database is locked") })
 	c.want("The queue does not answer.", "database is locked")
 	c, q := queueConsole(t, 80, 24, func(q *fakeQueue, _ *model.Options, _ *Look) { q.state.Engine = backend.EngineState{} })
-	c.want("no engine: berth queue submit starts it")
+	c.want("no engine: E starts it")
 	q.state.Engine.Trouble = "lost the lease to hv9"
 	q.state.Revision++
 	c.pass(20 * time.Second)
