@@ -32,6 +32,7 @@ type board struct {
 	tagged  bool          // something that runs or waits has tags
 	guard   guard
 	order   []int32    // scratch of backfill
+	skip    []bool     // the same
 	running []Running  // what was loaded
 	weakest int        // the lowest priority of what may be put aside
 	sought  int        // jobs for which victims were sought in this pass

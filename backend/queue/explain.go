@@ -42,7 +42,8 @@ func Explain(in Input, job int) Why {
 	b := settle(in)
 	b.ahead = b.head()
 	order := b.whole()
-	w := Why{Verdict: b.verdict(int32(job)), Factors: b.factors(int32(job)), Hosts: make([]Fit, len(b.hosts))}
+	w := Why{Factors: b.factors(int32(job)), Hosts: make([]Fit, len(b.hosts))}
+	b.verdict(int32(job), &w.Verdict)
 	w.Verdict.Position = slices.Index(order, job) + 1
 	w.Ahead = order[:w.Verdict.Position-1]
 	b.unhold(int32(job))

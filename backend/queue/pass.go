@@ -90,19 +90,51 @@ func (b *board) backfill(rest []int32, try func(wi int32) bool) {
 			b.waits[wi].fate = behind
 		}
 		return
+	case b.policy.Backfill == Conservative:
 	case b.policy.Backfill == SJBF:
-		rest = b.shortest(rest, try)
+		rest = b.shortest(b.roomFor(rest), try)
+	default:
+		rest = b.roomFor(rest)
 	}
 	for _, wi := range rest {
 		try(wi)
 	}
 }
 
+// roomFor leaves out those of a long rest that cannot start: they have no room
+// now, thus none later in this pass, and neither reservations nor preemption
+// are open to them. It asks in the order in which jobs lie in memory, which is
+// what makes it quick.
+func (b *board) roomFor(rest []int32) []int32 {
+	if len(rest) < many || b.kept == 0 || b.policy.Preempt {
+		return rest
+	}
+	b.skip = append(b.skip[:0], make([]bool, len(b.waits))...)
+	for i := range b.waits {
+		w := &b.waits[i]
+		if w.fate != undecided || !w.plain || b.room(int32(i)) {
+			continue
+		}
+		b.looked++
+		b.skip[i], w.fate = true, blocked
+		if b.roomy.next(0, &w.size) < 0 {
+			w.fate = hopeless
+		}
+	}
+	b.order = b.order[:0]
+	for _, wi := range rest {
+		if !b.skip[wi] {
+			b.order = append(b.order, wi)
+		}
+	}
+	return b.order
+}
+
 // shortest tries those of rest that have no room now, in their order: they may
 // be given a reservation or put others aside. It returns the others, the
 // shortest first. What has no room now has none later in the pass.
 func (b *board) shortest(rest []int32, try func(wi int32) bool) []int32 {
-	b.order, b.keys = b.order[:0], b.keys[:0]
+	b.keys = b.keys[:0]
 	for _, wi := range rest {
 		if b.room(wi) {
 			b.keys = append(b.keys, key{-float64(b.waits[wi].estimate), wi})
@@ -111,6 +143,7 @@ func (b *board) shortest(rest []int32, try func(wi int32) bool) []int32 {
 		try(wi)
 	}
 	b.sortStable()
+	b.order = b.order[:0]
 	for i := range b.keys {
 		b.order = append(b.order, b.keys[i].wait)
 	}

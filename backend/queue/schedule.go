@@ -28,8 +28,10 @@ func Schedule(in Input) Plan {
 		}
 	}
 	b.ahead = b.head()
+	for i := range p.Jobs {
+		b.verdict(int32(i), &p.Jobs[i])
+	}
 	for n, i := range p.Order {
-		p.Jobs[i] = b.verdict(int32(i))
 		p.Jobs[i].Position = n + 1
 	}
 	return p
@@ -88,18 +90,17 @@ func (b *board) whole() []int {
 	return append(order, last...)
 }
 
-// verdict is what the pass says of one job.
-func (b *board) verdict(wi int32) Verdict {
+// verdict writes into v what the pass says of one job.
+func (b *board) verdict(wi int32, v *Verdict) {
 	w := &b.waits[wi]
-	v := Verdict{Score: w.score, Host: int(w.host), ETA: Never, Promise: b.promise(w)}
+	v.Score, v.Host, v.ETA = w.score, int(w.host), Never
 	switch w.fate {
 	case starting:
 		v.Starts, v.ETA = true, b.now
 	case reserved:
-		v.ETA = w.at
+		v.ETA, v.Promise = w.at, b.promise(w)
 	}
 	v.Why = b.why(wi)
-	return v
 }
 
 // why is the reason for which a job waits.
@@ -165,13 +166,13 @@ func (b *board) whyHopeless(j *Job) backend.Reason {
 
 // whyBlocked is the reason of a job that is ready and did not start.
 func (b *board) whyBlocked(wi int32) backend.Reason {
-	j := b.waits[wi].job
 	if !b.room(wi) {
 		if by := b.tookFrom(wi); by != 0 {
 			return backend.Reason{Code: backend.WhyPriority, Of: by}
 		}
-		return backend.Reason{Code: backend.WhyResources, Dimension: b.short(j)}
+		return backend.Reason{Code: backend.WhyResources, Dimension: b.short(wi)}
 	}
+	j := b.waits[wi].job
 	why := backend.Reason{Code: backend.WhyAffinity}
 	for i := b.next(j, 0); i >= 0; i = b.next(j, i+1) {
 		h := &b.hosts[i]
@@ -211,18 +212,20 @@ func (b *board) keeper(wi int32, h *host) backend.JobID {
 // tookFrom is the job that started in this pass on a host that had room for
 // another before, or 0.
 func (b *board) tookFrom(wi int32) backend.JobID {
-	j := b.waits[wi].job
-	if len(b.starts) == 0 || b.tight.cover(&j.Size) {
+	if len(b.starts) == 0 {
 		return 0
 	}
-	if b.before.next(0, &j.Size) < 0 {
-		b.tight.learn(&j.Size)
-		return 0
-	}
-	for i := b.before.next(0, &j.Size); i >= 0; i = b.before.next(i+1, &j.Size) {
-		if !j.allowed(i) {
-			continue
+	w := &b.waits[wi]
+	if w.plain {
+		if b.tight.cover(&w.size) {
+			return 0
 		}
+		if b.before.next(0, &w.size) < 0 {
+			b.tight.learn(&w.size)
+			return 0
+		}
+	}
+	for i := b.before.nextOf(w.job, 0); i >= 0; i = b.before.nextOf(w.job, i+1) {
 		if first := b.hosts[i].took; first >= 0 {
 			return backend.JobID(b.waits[first].job.ID)
 		}
@@ -230,17 +233,18 @@ func (b *board) tookFrom(wi int32) backend.JobID {
 	return 0
 }
 
-// short is the dimension that keeps j off the hosts it may use.
-func (b *board) short(j *Job) string {
-	if j.Host >= 0 && j.Host < len(b.hosts) {
-		h := &b.hosts[j.Host]
-		d, _ := lack(&j.Size, &h.free, &h.cap)
+// short is the dimension that keeps a job off the hosts it may use.
+func (b *board) short(wi int32) string {
+	w := &b.waits[wi]
+	if !w.plain && w.job.Host >= 0 && w.job.Host < len(b.hosts) {
+		h := &b.hosts[w.job.Host]
+		d, _ := lack(&w.size, &h.free, &h.cap)
 		return d
 	}
-	if d, _ := lack(&j.Size, &b.free.max[1], &b.most); d != "" {
+	if d, _ := lack(&w.size, &b.free.max[1], &b.most); d != "" {
 		return d
 	}
-	return b.shortOnMost(j)
+	return b.shortOnMost(&w.size)
 }
 
 // lack is the dimension in which size exceeds free by the most, as a part of
@@ -265,9 +269,9 @@ func lack(size, free, whole *Size) (string, float64) {
 	return name, worst
 }
 
-// shortOnMost is the dimension in which the fewest hosts have enough, for a job
+// shortOnMost is the dimension in which the fewest hosts have enough, for a size
 // to which no single dimension is short everywhere.
-func (b *board) shortOnMost(j *Job) string {
+func (b *board) shortOnMost(s *Size) string {
 	if b.sorted[0] == nil {
 		b.sortFree()
 	}
@@ -275,7 +279,7 @@ func (b *board) shortOnMost(j *Job) string {
 		i, _ := slices.BinarySearch(b.sorted[d], need)
 		return len(b.sorted[d]) - i
 	}
-	c, m, d := has(0, j.Size.VCPU), has(1, j.Size.Memory), has(2, j.Size.Disk)
+	c, m, d := has(0, s.VCPU), has(1, s.Memory), has(2, s.Disk)
 	switch least := min(c, m, d); least {
 	case m: // before CPU: memory cannot be shared
 		return mem
