@@ -22,11 +22,12 @@ import (
 	"berth/backend/store"
 )
 
-// The variables that make this binary an engine: the folder of its state, and
-// the step at which it is to die.
+// The variables that make this binary an engine: the folder of its state, the
+// step at which it is to die, and its command for fencing.
 const (
 	engineDir   = "BERTH_TEST_ENGINE"
 	engineDies  = "BERTH_TEST_DIES"
+	engineFence = "BERTH_TEST_FENCE"
 	exitHeld    = 7
 	roomForVMs  = 2 // vCPUs that the queue may give away
 	labPatience = 40 * time.Second
@@ -56,7 +57,7 @@ func beEngine(dir, dies string) int {
 			return libvirt.New(libvirt.Options{Name: name, URI: uri})
 		},
 		Limits: func(string) engine.Limits {
-			return engine.Limits{CPUOvercommit: float64(roomForVMs) / float64(runtime.NumCPU())}
+			return engine.Limits{CPUOvercommit: float64(roomForVMs) / float64(runtime.NumCPU()), Fence: strings.Fields(os.Getenv(engineFence))}
 		},
 		Fault: func(step string) error {
 			if step == dies {
@@ -85,26 +86,40 @@ type scene struct {
 	dir    string
 	store  *store.Store
 	client *engine.Client
-	host   backend.Host
+	fleet  []backend.Host
 	engine *exec.Cmd
 	said   bytes.Buffer
 }
 
-func newScene(t *testing.T) *scene {
-	l := lab.Start(t, 1)
+func newScene(t *testing.T, hosts int) *scene {
+	l := lab.Start(t, hosts)
 	s := &scene{T: l, dir: t.TempDir()}
 	var err error
 	if s.store, err = store.Open(t.Context(), filepath.Join(s.dir, "berth.db")); err != nil {
 		t.Fatal(err)
 	}
-	if s.host, err = libvirt.New(libvirt.Options{Name: "hv1", URI: l.Host(1).URI("unix")}); err != nil {
-		t.Fatal(err)
+	for _, h := range l.Hosts {
+		host, err := libvirt.New(libvirt.Options{Name: h.Name, URI: h.URI("unix")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.fleet = append(s.fleet, host)
 	}
 	s.client = engine.NewClient(engine.ClientOptions{Store: s.store, Who: "tester", Lock: filepath.Join(s.dir, "engine.lock"),
-		Fleet: func() []backend.Host { return []backend.Host{s.host} }})
+		Fleet: func() []backend.Host { return s.fleet }})
+	for _, h := range s.fleet {
+		if err := s.client.AddHost(t.Context(), engine.HostSpec{Name: h.Name(), URI: h.URI()}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	t.Cleanup(func() {
 		s.kill()
-		if err := errors.Join(s.host.Close(), s.store.Close()); err != nil {
+		for _, h := range s.fleet {
+			if err := h.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		if err := s.store.Close(); err != nil {
 			t.Error(err)
 		}
 	})
@@ -240,7 +255,7 @@ var (
 // TestLabKilledAtEveryStep takes one job through its life with an engine that is
 // killed with SIGKILL at each step, twice with libvirtd killed as well.
 func TestLabKilledAtEveryStep(t *testing.T) {
-	s := newScene(t)
+	s := newScene(t, 1)
 	uuid := s.Define(1, lab.Guest{Name: "often"})
 	id := s.submit("often", uuid)
 	for _, step := range startSteps {
@@ -279,7 +294,7 @@ func (s *scene) restartLibvirtd(signal string) {
 // engine is killed, libvirtd restarted, the guest ends while nobody looks, the
 // host loses its power.
 func TestLabQueueOverTrouble(t *testing.T) {
-	s := newScene(t)
+	s := newScene(t, 1)
 	guests := []string{"one", "two", "three"}
 	var ids []backend.JobID
 	for _, name := range guests {
@@ -360,4 +375,54 @@ func (s *scene) boot() {
 	if err := s.Host(1).Boot(s.Context()); err != nil {
 		s.Fatal(err)
 	}
+}
+
+// TestLabTwoHosts: VMs whose disks both hosts see run where there is room; when
+// a host is lost and fenced, its job goes on at the other.
+func TestLabTwoHosts(t *testing.T) {
+	t.Setenv(engineFence, "true")
+	s := newScene(t, 2)
+	ids := map[string]backend.JobID{}
+	for _, name := range []string{"one", "two", "three"} {
+		ids[name] = s.submit(name, s.Define(1, lab.Guest{Name: name}))
+	}
+	s.start("")
+	on := map[string][]string{}
+	for name, id := range ids {
+		j := s.awaits(id, backend.JobRunning)
+		on[j.RunsOn] = append(on[j.RunsOn], name)
+	}
+	if len(on["hv1"]) != roomForVMs || len(on["hv2"]) != 1 {
+		t.Fatalf("they run on %v\n%s", on, s.story())
+	}
+	guest := on["hv2"][0]
+	if state := s.Virsh(2, "domstate", guest); !strings.Contains(state, "running") {
+		t.Errorf("on hv2 %s is %s", guest, state)
+	}
+	if state := s.Virsh(1, "domstate", guest); !strings.Contains(state, "shut off") {
+		t.Errorf("on hv1 %s is %s", guest, state)
+	}
+	if err := s.Host(2).Kill(); err != nil {
+		t.Fatal(err)
+	}
+	s.change(ids[on["hv1"][0]], backend.JobChange{Cancel: true, Force: true})
+	s.awaits(ids[on["hv1"][0]], backend.JobCancelled)
+	s.awaitOn(ids[guest], "hv1")
+	s.starts(guest, 1) // on hv1
+	if err := s.Host(2).Boot(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.Await("the end of the definition on hv2", labPatience, func() bool { return !strings.Contains(s.Virsh(2, "list", "--all", "--name"), guest) })
+	if state := s.Virsh(1, "domstate", guest); !strings.Contains(state, "running") {
+		t.Errorf("on hv1 %s is %s", guest, state)
+	}
+}
+
+// awaitOn waits for a job to run on a host.
+func (s *scene) awaitOn(id backend.JobID, host string) {
+	s.Helper()
+	s.Await("the job to run on "+host+"\n"+s.story(), labPatience, func() bool {
+		j := s.job(id)
+		return j.State == backend.JobRunning && j.RunsOn == host
+	})
 }
