@@ -210,7 +210,11 @@ func TestLabReasons(t *testing.T) {
 
 	do(backend.VerbStart)
 	l.WaitGuestUp(1, "mortal", 1)
-	do(backend.VerbShutdownACPI)
+	l.Await("the guest to plan its end", 20*time.Second, func() bool { // its agent connects a little later
+		_, err := hv.Virsh(t.Context(), "qemu-agent-command", "mortal",
+			`{"execute":"guest-exec","arguments":{"path":"/bin/sh","arg":["-c","sleep 1; /bin/poweroff -f"]}}`)
+		return err == nil
+	})
 	restarted(func() {
 		l.Await("the guest's last word", 20*time.Second, func() bool { return strings.Contains(hv.Serial("mortal"), "Power down") })
 	})
