@@ -15,6 +15,7 @@ import (
 	"berth/backend"
 	"berth/backend/audit"
 	"berth/backend/demo"
+	"berth/backend/engine/demoqueue"
 	"berth/backend/host"
 	"berth/backend/libvirt"
 	"berth/backend/libvirt/dial"
@@ -80,17 +81,26 @@ func local(uri string) bool {
 	return err == nil && t.Local()
 }
 
+// batchMachines is how many VMs of the demo are there for its queue.
+const batchMachines = 16
+
 // simulate makes the demo fleet.
 func simulate(s cli.DemoSpec) []backend.Host {
-	return demo.New(demo.Options{Seed: s.Seed, Hosts: s.Hosts, VMs: s.VMs, ReadOnly: s.ReadOnly}).Hosts()
+	return demo.New(demo.Options{Seed: s.Seed, Hosts: s.Hosts, VMs: s.VMs, Batch: batchMachines, ReadOnly: s.ReadOnly}).Hosts()
 }
 
-// queue opens the queue of the state folder.
+// queue opens the queue of the state folder, or the demo's.
 func queue(ctx context.Context, o cli.QueueOptions) (backend.Queue, error) {
-	if o.Demo {
-		return nil, &backend.OpError{Op: "open the queue", Target: "the demo", Err: backend.ErrUnsupported}
+	if !o.Demo {
+		return cli.OpenQueue(ctx, o)
 	}
-	return cli.OpenQueue(ctx, o)
+	q, err := demoqueue.Open(ctx, demoqueue.Options{
+		Hosts: o.Fleet(), Limits: cli.Limits(o.Config), Policy: o.Config.Queue.Policy, Who: audit.Open("", o.Env).Who(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return q, nil
 }
 
 // console opens the screen with what the command line came to.

@@ -89,7 +89,7 @@ func runOnce(ctx context.Context, opt engine.Options) error {
 func engineOptions(s *store.Store, o EngineOptions, specs []engine.HostSpec) engine.Options {
 	q := &o.Config.Queue
 	return engine.Options{
-		Store: s, Connect: o.Connect, Hosts: specs, Limits: limits(q), Policy: q.Policy,
+		Store: s, Connect: o.Connect, Hosts: specs, Limits: Limits(o.Config), Policy: q.Policy,
 		Lock: lockFile(o.Config.Paths), Trail: audit.Open(o.Config.Paths.AuditFile, o.Env),
 		Idle: o.Idle, StopGrace: atOnce(q.StopGrace), SaveGrace: atOnce(q.SaveGrace), LostGrace: atOnce(q.LostGrace), Keep: q.Keep,
 	}

@@ -223,14 +223,14 @@ func TestAQueueWithoutAPlaceSaysSo(t *testing.T) {
 }
 
 func TestLimitsAreTheConfigs(t *testing.T) {
-	q := config.Defaults().Queue
+	c := &config.Config{Settings: config.Defaults()}
 	fence := "ipmitool -H $BERTH_HOST chassis power off"
-	q.Hosts = map[string]config.HostOverrides{"hv1": {Fence: &fence}}
-	l := limits(&q)("hv1")
+	c.Queue.Hosts = map[string]config.HostOverrides{"hv1": {Fence: &fence}}
+	l := Limits(c)("hv1")
 	if l.CPUOvercommit != 4 || l.MemoryOvercommit != 1 || l.MemoryReserve != 512<<20 || l.MemoryPercent != 5 || l.DiskReserve != 5 || strings.Join(l.Fence, " ") != "/bin/sh -c "+fence {
 		t.Errorf("%+v", l)
 	}
-	if l := limits(&q)("hv2"); l.Fence != nil {
+	if l := Limits(c)("hv2"); l.Fence != nil {
 		t.Errorf("%+v", l)
 	}
 }

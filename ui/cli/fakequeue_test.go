@@ -226,6 +226,8 @@ func (q *fakeQueue) Close() error {
 
 func (q *fakeQueue) Fenced(_ context.Context, host string) error { return q.note("fenced %s", host) }
 
+func (q *fakeQueue) StartEngine(context.Context) error { return q.note("start the engine") }
+
 func (q *fakeQueue) RemoveHost(_ context.Context, host string) error {
 	return q.note("forget %s", host)
 }

@@ -384,7 +384,7 @@ func TestPolicy(t *testing.T) {
 		t.Errorf("code %d, %q, %s, calls %v", code, out, errs, q.calls)
 	}
 	for text, args := range map[string][]string{
-		`did you mean "fcfs"?`: {"--order", "fcsf"}, "there are: easy": {"--backfill", "zzz"}, "before the word": {"sjf"},
+		`did you mean "fcfs"?`: {"--order", "fcsf"}, "(there are: ": {"--backfill", "zzz"}, "before the word": {"sjf"},
 	} {
 		if code, _, errs := withFake(t, newFakeQueue(), append([]string{"policy"}, args...)...); code != 2 || !strings.Contains(errs, text) {
 			t.Errorf("%v: code %d, %s", args, code, errs)

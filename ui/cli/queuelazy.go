@@ -29,9 +29,13 @@ func (l *lazyQueue) get(ctx context.Context) (backend.Queue, error) {
 		if !open {
 			return nil, backend.ErrClosed
 		}
-		var err error
-		if q == nil {
-			q, err = l.open(ctx)
+		if q != nil {
+			l.slot <- q
+			return q, nil
+		}
+		q, err := l.open(ctx)
+		if err != nil {
+			q = nil // whatever stands beside an error
 		}
 		l.slot <- q
 		return q, err
@@ -132,6 +136,18 @@ func (l *lazyQueue) Fenced(ctx context.Context, host string) error {
 	}
 	if k, ok := q.(hostKeeper); ok {
 		return k.Fenced(ctx, host)
+	}
+	return fmt.Errorf("host %s: %w", host, backend.ErrUnsupported)
+}
+
+// RemoveHost takes a host out of the queue.
+func (l *lazyQueue) RemoveHost(ctx context.Context, host string) error {
+	q, err := l.get(ctx)
+	if err != nil {
+		return err
+	}
+	if k, ok := q.(hostKeeper); ok {
+		return k.RemoveHost(ctx, host)
 	}
 	return fmt.Errorf("host %s: %w", host, backend.ErrUnsupported)
 }

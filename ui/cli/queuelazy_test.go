@@ -20,6 +20,9 @@ func asks(ctx context.Context, q backend.Queue) map[string]error {
 	out["Change"] = q.Change(ctx, nil, backend.JobChange{})
 	out["SetPolicy"] = q.SetPolicy(ctx, backend.QueuePolicy{})
 	out["Drain"] = q.Drain(ctx, "hv1", true)
+	out["StartEngine"] = q.(backend.EngineStarter).StartEngine(ctx)
+	out["Fenced"] = q.(hostKeeper).Fenced(ctx, "hv1")
+	out["RemoveHost"] = q.(hostKeeper).RemoveHost(ctx, "hv1")
 	return out
 }
 
@@ -27,8 +30,8 @@ func TestLazyQueue(t *testing.T) {
 	bad := errors.New("no place for it")
 	fake, opened := newFakeQueue(), 0
 	l := newLazyQueue(func(context.Context) (backend.Queue, error) {
-		if opened++; opened <= 9 {
-			return nil, bad
+		if opened++; opened <= 12 {
+			return (*fakeQueue)(nil), bad // not nil to whoever compares it
 		}
 		return fake, nil
 	})
@@ -42,7 +45,7 @@ func TestLazyQueue(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if opened != 10 || len(fake.calls) != 5 {
+	if opened != 13 || len(fake.calls) != 8 {
 		t.Errorf("opened %d times; it heard %v", opened, fake.calls)
 	}
 	gone, cancel := context.WithCancel(t.Context())

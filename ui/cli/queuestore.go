@@ -31,7 +31,7 @@ func OpenQueue(ctx context.Context, o QueueOptions) (backend.Queue, error) {
 	q := &storedQueue{store: s, fleet: o.Fleet}
 	opt := engine.ClientOptions{
 		Store: s, Fleet: o.Fleet, Who: trail.Who(), Lock: lockFile(o.Config.Paths),
-		Policy: o.Config.Queue.Policy, Limits: limits(&o.Config.Queue), Trail: trail,
+		Policy: o.Config.Queue.Policy, Limits: Limits(o.Config), Trail: trail,
 	}
 	if o.Ensure != nil {
 		opt.EnsureEngine = func(ctx context.Context) error { return o.Ensure(ctx, q.engineRuns) }
@@ -90,10 +90,10 @@ const stateFile = "berth.db"
 // lockFile keeps a second engine out.
 func lockFile(p config.Paths) string { return filepath.Join(p.StateDir, "engine.lock") }
 
-// limits are the config's rules for hosts in the engine's words.
-func limits(q *config.Queue) func(host string) engine.Limits {
+// Limits are the config's rules for hosts in the engine's words.
+func Limits(c *config.Config) func(host string) engine.Limits {
 	return func(host string) engine.Limits {
-		r := q.For(host)
+		r := c.Queue.For(host)
 		l := engine.Limits{
 			CPUOvercommit: r.CPUOvercommit, MemoryOvercommit: r.MemoryOvercommit,
 			MemoryReserve: r.MemoryReserve.Bytes, MemoryPercent: r.MemoryReserve.Percent, DiskReserve: r.DiskReserve,

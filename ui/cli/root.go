@@ -66,7 +66,7 @@ func (a *app) addGlobalFlags(root *cobra.Command) {
 	f.BoolVar(&a.flags.demo, "demo", false, "a simulated fleet instead of real hosts")
 	f.Uint64Var(&a.flags.demoSeed, "demo-seed", 1, "the same `N` gives the same story")
 	f.IntVar(&a.flags.demoHosts, "demo-hosts", 3, "number of simulated hosts")
-	f.IntVar(&a.flags.demoVMs, "demo-vms", 24, "number of simulated VMs, up to 10000")
+	f.IntVar(&a.flags.demoVMs, "demo-vms", 24, "number of simulated VMs beside those of the queue, up to 10000")
 	f.BoolVarP(&a.flags.readOnly, "readonly", "r", false, "refuse everything that changes something")
 	f.BoolVar(&a.flags.write, "write", false, "allow changes though the config says readonly")
 	f.StringVar(&a.flags.refresh, "refresh", "1s", "`TIME` between polls, at least 200ms")

@@ -59,7 +59,17 @@ func endEngine(env *testscript.Env, by syscall.Signal) (was bool, err error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), wait)
 	defer cancel()
-	return true, lab.Await(ctx, func() bool { return gone(pid) })
+	// Its first thread is gone before the others, and with the last of them its
+	// lock.
+	var now int
+	err = lab.Await(ctx, func() bool {
+		if !gone(pid) {
+			return false
+		}
+		now, err = engineOf(env)
+		return err == nil && now != pid
+	})
+	return true, err
 }
 
 // gone reports whether a process has ended, waited for by its parent or not.
