@@ -82,6 +82,7 @@ type sight struct {
 	away     *backend.VM // active on another host
 	awayBoot string
 	others   bool // every other host on which it was ever seen was read, or is off
+	recent   bool // all hosts that can be asked were read since the VM was seen moving
 	gone     bool // every host on which it was ever seen was read, and none has it
 	roams    bool // another host would take it
 

@@ -27,7 +27,7 @@ func elsewhere(state backend.State) *backend.VM {
 
 // seen is what is seen of a VM on a host that is up and was read just now.
 func seen(vm *backend.VM, more ...func(*sight)) sight {
-	s := sight{fresh: true, vm: vm, others: true, ready: true, front: 7, boot: "b1", gone: vm == nil}
+	s := sight{fresh: true, vm: vm, others: true, ready: true, recent: true, front: 7, boot: "b1", gone: vm == nil}
 	for _, f := range more {
 		f(&s)
 	}

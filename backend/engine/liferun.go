@@ -123,7 +123,7 @@ func (t *turn) twoPlaces() {
 		t.note().Both = t.now
 		t.become(backend.JobMigrating, "migrating", "to "+t.s.away.Host)
 		t.wake(t.now.Add(t.r.settle))
-	case !moving && t.now.Sub(since) >= t.r.settle:
+	case !moving && t.now.Sub(since) >= t.r.settle && t.s.recent:
 		t.puzzled("it runs on " + t.s.vm.Host + " and on " + t.s.away.Host + " at once: end one of them now, they write to the same disks or pretend to be the same machine")
 		t.m.act = actUntune
 	default:
@@ -208,7 +208,7 @@ func (t *turn) leftBehind() {
 		t.note().Left = t.now
 		t.become(backend.JobMigrating, "migrating", "")
 		t.wake(t.now.Add(t.r.settle))
-	case t.now.Sub(since) >= t.r.settle && t.s.others:
+	case t.now.Sub(since) >= t.r.settle && t.s.others && t.s.recent:
 		t.puzzled("it was migrated to a host that the queue does not know: cancel the job, or migrate the VM back and retry it")
 	default:
 		t.wake(t.now.Add(t.r.settle))

@@ -33,8 +33,13 @@ func (n *news) join(b *book, agents map[string]*agent) {
 	}
 	for name, a := range agents {
 		list := n.asked[name]
-		if len(list) == 0 || list[len(list)-1].turn < n.turn {
-			list = append(list, asking{n.turn, a.lookOnce()})
+		if last := len(list) - 1; last < 0 || list[last].turn < n.turn {
+			ask := asking{n.turn, a.lookOnce()}
+			if last >= 0 && list[last].seq == ask.seq { // it was not read in between
+				list[last] = ask
+			} else {
+				list = append(list, ask)
+			}
 		}
 		n.asked[name] = settled(list, a.now().seq)
 	}

@@ -106,6 +106,7 @@ func (s *survey) sight(j *backend.Job, n note) (sight, bool) {
 	}
 	see.others = s.othersKnown(j, n)
 	see.gone = s.isGone(j, n)
+	see.recent = s.since(later(n.Both, n.Left))
 	if waits {
 		return see, true
 	}
@@ -179,6 +180,30 @@ func (s *survey) othersKnown(j *backend.Job, n note) bool {
 		}
 	}
 	return true
+}
+
+// later is the later of two times.
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+// since reports whether all hosts that can be asked were read after that time,
+// and has those read again that were not.
+func (s *survey) since(at time.Time) (all bool) {
+	all = true
+	if at.IsZero() {
+		return all
+	}
+	for name, v := range s.views {
+		if v.down.IsZero() && !v.at.After(at) {
+			all = false
+			s.e.agents[name].look()
+		}
+	}
+	return all
 }
 
 // outOfSight reports whether a host on which the VM was seen cannot be asked.
