@@ -212,7 +212,7 @@ func TestLabReasons(t *testing.T) {
 	l.WaitGuestUp(1, "mortal", 1)
 	l.Await("the guest to plan its end", 20*time.Second, func() bool { // its agent connects a little later
 		_, err := hv.Virsh(t.Context(), "qemu-agent-command", "mortal",
-			`{"execute":"guest-exec","arguments":{"path":"/bin/sh","arg":["-c","sleep 1; /bin/poweroff -f"]}}`)
+			`{"execute":"guest-exec","arguments":{"path":"/bin/sh","arg":["-c","sleep 3; /bin/poweroff -f"]}}`)
 		return err == nil
 	})
 	restarted(func() {
