@@ -27,9 +27,10 @@ type board struct {
 	looked  int64     // jobs looked at, over all passes
 	starts  []int32   // indexes of waits, in the order in which they start
 	evict   []eviction
-	most    Size          // the greatest capacity among hosts, per dimension
-	ahead   backend.JobID // the head, for reasons
-	tagged  bool          // something that runs or waits has tags
+	most    Size                     // the greatest capacity among hosts, per dimension
+	said    map[int32]backend.Reason // why jobs with room may not have it; nil: nobody asks
+	ahead   backend.JobID            // the head, for reasons
+	tagged  bool                     // something that runs or waits has tags
 	guard   guard
 	order   []int32    // scratch of backfill
 	skip    []bool     // the same

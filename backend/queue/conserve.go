@@ -27,6 +27,7 @@ func (b *board) conserve(wi int32) bool {
 		return true
 	}
 	w.fate = blocked
+	b.note(wi)
 	if !b.preempt(wi) && b.kept < maxKept {
 		b.reserve(wi)
 	}

@@ -163,6 +163,7 @@ func (b *board) attempt(wi int32) bool {
 		return true
 	}
 	w.fate = blocked
+	b.note(wi)
 	if b.guard.bars(wi) || b.preempt(wi) {
 		return false
 	}
@@ -170,6 +171,14 @@ func (b *board) attempt(wi int32) bool {
 		b.reserve(wi)
 	}
 	return false
+}
+
+// note keeps why a job that has room may not have it: later in the pass the
+// room may be gone, and the reason hidden.
+func (b *board) note(wi int32) {
+	if b.said != nil && b.room(wi) {
+		b.said[wi] = b.whyBarred(wi)
+	}
 }
 
 // outcast notes and reports that no host can ever take a job as things stand:

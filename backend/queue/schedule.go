@@ -40,6 +40,7 @@ func Schedule(in Input) Plan {
 // settle is a board on which a pass over in was made.
 func settle(in Input) *board {
 	b := setUp(in)
+	b.said = map[int32]backend.Reason{}
 	b.pass()
 	return b
 }
@@ -166,12 +167,20 @@ func (b *board) whyHopeless(j *Job) backend.Reason {
 
 // whyBlocked is the reason of a job that is ready and did not start.
 func (b *board) whyBlocked(wi int32) backend.Reason {
+	if why, ok := b.said[wi]; ok {
+		return why
+	}
 	if !b.room(wi) {
 		if by := b.tookFrom(wi); by != 0 {
 			return backend.Reason{Code: backend.WhyPriority, Of: by}
 		}
 		return backend.Reason{Code: backend.WhyResources, Dimension: b.short(wi)}
 	}
+	return b.whyBarred(wi)
+}
+
+// whyBarred is the reason of a job for which there is room that it may not have.
+func (b *board) whyBarred(wi int32) backend.Reason {
 	j := b.waits[wi].job
 	why := backend.Reason{Code: backend.WhyAffinity}
 	for i := b.next(j, 0); i >= 0; i = b.next(j, i+1) {
