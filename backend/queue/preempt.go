@@ -31,6 +31,9 @@ func (b *board) preempt(wi int32) bool {
 	if !b.policy.Preempt || w.job.Priority < b.weakest+priorityGap || b.sought >= maxPreempts || len(w.job.Near) > 0 {
 		return false
 	}
+	if at, _ := b.earliest(wi, b.now); at <= b.now+leaveTime {
+		return false // those who make room are leaving already, or it is not worth it
+	}
 	b.sought++
 	var best []victim
 	where := -1
