@@ -139,7 +139,8 @@ func (a *app) engineStatusCommand() *cobra.Command {
 		Use:   "status",
 		Short: "Tell whether the engine runs; the exit code does too",
 		Long: "Tell whether the engine runs. The exit code is 0 when it does, else 1.\n\n" +
-			"JSON is one object: running pid machine since beat_at trouble.",
+			"JSON is one object: running pid machine since beat_at lost\n" +
+			"(it never said that it would end) trouble.",
 		Args: withUsage(noArguments("")),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := checkFormat(output, "text", "json"); err != nil {
@@ -175,10 +176,13 @@ func (a *app) printEngine(format string, e backend.EngineState, now time.Time) e
 
 func engineText(e backend.EngineState, now time.Time) string {
 	text := "not running"
-	if e.Running {
+	switch {
+	case e.Lost:
+		text = fmt.Sprintf("not running: process %d on %s was killed, or its machine went down", e.PID, e.Host)
+	case e.Running:
 		text = fmt.Sprintf("running: process %d on %s, for %s", e.PID, e.Host, model.Duration(now.Sub(e.Since)))
 	}
-	if e.Trouble != "" {
+	if e.Running && e.Trouble != "" {
 		text += "; " + e.Trouble
 	}
 	return backend.Clean(text)

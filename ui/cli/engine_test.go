@@ -294,6 +294,9 @@ func TestEngineStatus(t *testing.T) {
 	if code, out, errs := status(backend.EngineState{}); code != 1 || out != "not running\n" || errs != "" {
 		t.Errorf("code %d, %q, %q", code, out, errs)
 	}
+	if code, out, _ := status(backend.EngineState{Lost: true, PID: 7, Host: "m"}); code != 1 || out != "not running: process 7 on m was killed, or its machine went down\n" {
+		t.Errorf("code %d, %q", code, out)
+	}
 	if code, out, _ := status(up, "-o", "json"); code != 0 || !strings.Contains(out, `"pid": 7`) || !strings.Contains(out, `"since": "2026-03-04T10:00:00Z"`) {
 		t.Errorf("code %d, %q", code, out)
 	}

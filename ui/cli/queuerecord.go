@@ -189,9 +189,10 @@ type engineRecord struct {
 	Machine string  `json:"machine"`
 	Since   *string `json:"since"`
 	Beat    *string `json:"beat_at"`
+	Lost    bool    `json:"lost"`
 	Trouble string  `json:"trouble"`
 }
 
 func newEngineRecord(e backend.EngineState) engineRecord {
-	return engineRecord{e.Running, e.PID, backend.Clean(e.Host), stamp(e.Since), stamp(e.Beat), backend.Clean(e.Trouble)}
+	return engineRecord{e.Running, e.PID, backend.Clean(e.Host), stamp(e.Since), stamp(e.Beat), e.Lost, backend.Clean(e.Trouble)}
 }
