@@ -9,8 +9,10 @@ import (
 const (
 	priorityGap  = 10  // in base priority, at least
 	maxPreempted = 2   // times a VM is put aside
-	maxVictims   = 16  // looked at on one host, the least important first
-	maxPreempts  = 100 // jobs for which victims are sought in one pass
+	maxVictims   = 12  // looked at on one host, the least important first
+	maxExact     = 4   // up to how many the smallest set is sought by trying all
+	maxPreempts  = 20  // jobs for which victims are sought in one pass
+	maxSearched  = 128 // hosts looked through for one job
 	// leaveTime is what the one for whom others are put aside is promised: by
 	// then they should have been saved.
 	leaveTime = 5 * minute
@@ -31,14 +33,18 @@ func (b *board) preempt(wi int32) bool {
 	if !b.policy.Preempt || w.job.Priority < b.weakest+priorityGap || b.sought >= maxPreempts || len(w.job.Near) > 0 {
 		return false
 	}
+	b.sought++
 	if at, _ := b.earliest(wi, b.now); at <= b.now+leaveTime {
 		return false // those who make room are leaving already, or it is not worth it
 	}
-	b.sought++
 	var best []victim
 	where := -1
-	for i := b.roomy.nextOf(w.job, 0); i >= 0; i = b.roomy.nextOf(w.job, i+1) {
+	searched := 0
+	for i := b.roomy.nextOf(w.job, 0); i >= 0 && searched < maxSearched; i = b.roomy.nextOf(w.job, i+1) {
 		set := b.victims(wi, &b.hosts[i])
+		if set != nil {
+			searched++
+		}
 		if set != nil && (best == nil || milder(set, best)) {
 			best, where = set, i
 		}
@@ -112,12 +118,23 @@ func (b *board) victims(wi int32, h *host) []victim {
 	if !b.suffice(wi, h, all) {
 		return nil
 	}
-	for n := 1; n < len(all); n++ {
+	for n := 1; n <= min(len(all), maxExact); n++ {
 		if set := b.choose(wi, h, all, nil, n); set != nil {
 			return set
 		}
 	}
-	return all
+	return b.thin(wi, h, all)
+}
+
+// thin drops from a set that suffices whomever it can do without, the most
+// important and oldest first.
+func (b *board) thin(wi int32, h *host, set []victim) []victim {
+	for i := len(set) - 1; i >= 0; i-- {
+		if less := slices.Delete(slices.Clone(set), i, i+1); b.suffice(wi, h, less) {
+			set = less
+		}
+	}
+	return set
 }
 
 // choose is the first n of all, beside those taken, that suffice, or nil.

@@ -23,6 +23,7 @@ func TestPreemption(t *testing.T) {
 		{"the youngest of the same priority", 4, []Running{soft(1, 4, 20, 5), soft(2, 4, 20, 9)}, "[2]"},
 		{"fewest rather than least important", 4, []Running{soft(1, 2, 10, 0), soft(2, 2, 10, 0), soft(3, 4, 60, 0)}, "[3]"},
 		{"two when one is not enough", 5, []Running{soft(1, 4, 20, 5), soft(2, 4, 10, 9)}, "[2 1]"},
+		{"many", 7, []Running{soft(1, 1, 10, 0), soft(2, 1, 20, 0), soft(3, 1, 30, 0), soft(4, 1, 40, 0), soft(5, 1, 50, 0), soft(6, 1, 60, 0), soft(7, 2, 70, 0)}, "[1 2 3 4 5 7]"},
 		{"a gap of ten", 8, []Running{soft(1, 8, 80, 0)}, "[1]"},
 		{"a gap of nine is none", 8, []Running{soft(1, 8, 81, 0)}, "[]"},
 		{"not who was put aside twice", 8, []Running{{ID: 1, Size: Size{VCPU: 8, Memory: 1}, End: Never, Preemptible: true, Preempted: 2}}, "[]"},
