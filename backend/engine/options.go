@@ -59,7 +59,7 @@ type Limits struct {
 	CPUOvercommit    float64 // vCPUs for each logical CPU
 	MemoryOvercommit float64 // of what the reserve leaves
 	MemoryReserve    uint64  // bytes kept for the host itself
-	MemoryPercent    float64 // and this part of its memory
+	MemoryPercent    float64 // or, where that is more, this part of its memory
 	DiskReserve      float64 // percent of the storage that is kept free
 	// Fence is a command and its arguments that ends with status 0 when the
 	// host named in its environment (BERTH_HOST, BERTH_URI) is off for sure;
@@ -71,7 +71,7 @@ type Limits struct {
 func (l Limits) capacity(c backend.HostCapacity) backend.Resources {
 	cpu, mem := orOne(l.CPUOvercommit), orOne(l.MemoryOvercommit)
 	keep := backend.Resources{
-		Memory: l.MemoryReserve + share(c.Total.Memory, l.MemoryPercent/100),
+		Memory: max(l.MemoryReserve, share(c.Total.Memory, l.MemoryPercent/100)),
 		Disk:   share(c.Total.Disk, l.DiskReserve/100),
 	}
 	left := backend.Resources{Memory: c.Total.Memory, Disk: c.Disk}.Minus(keep)
