@@ -76,7 +76,11 @@ func (f *Fleet) newHost(i int) *host {
 // its machines. Every third is too small for what it now carries.
 func (h *host) size() {
 	var vcpus, memory float64
+	least := 16.0 * gib
 	for _, v := range h.vms {
+		if v.role.drive == byBatch {
+			least = max(least, 1.25*float64(v.stored.maxMem))
+		}
 		if v.row.State.Active() {
 			vcpus += float64(v.live.vcpus)
 			memory += float64(v.live.maxMem)
@@ -103,7 +107,7 @@ func (h *host) size() {
 	if busy := float64(len(h.vms)); busy > 40 {
 		h.diskSpeed *= busy / 40 // a bigger shelf
 	}
-	h.memTotal = uint64(max(memory*spare+h.ownMem, 16*gib)/(16*gib)+0.999) * 16 * gib
+	h.memTotal = uint64(max(memory*spare+h.ownMem, least)/(16*gib)+0.999) * 16 * gib
 	h.swapTotal = 8 * gib
 	h.cores = make([]core, h.cpus)
 }

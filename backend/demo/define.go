@@ -102,8 +102,13 @@ var hypervisors = []string{"kvm", "qemu", "test"}
 // nothing is changed.
 func (h *host) Define(ctx context.Context, text string) (backend.UUID, error) {
 	if h.ReadOnly() {
-		return backend.UUID{}, failed("define", h.name, backend.ErrReadOnly, "connect with --write to change anything")
+		return backend.UUID{}, failed("define", h.name, backend.ErrReadOnly, hintReadOnly)
 	}
+	return h.define(ctx, text)
+}
+
+// define is Define for whoever may change the host.
+func (h *host) define(ctx context.Context, text string) (backend.UUID, error) {
 	d, err := parseDefinition(text)
 	if err != nil {
 		return backend.UUID{}, failed("define", h.name, err, "nothing was changed; correct the XML and define it again")

@@ -26,14 +26,20 @@ func (h *host) Shares(ctx context.Context, id backend.UUID) (backend.Shares, err
 // SetShares changes the weights that are not zero; they are felt from the next
 // tick on. The machine's next start has the usual ones.
 func (h *host) SetShares(ctx context.Context, id backend.UUID, s backend.Shares) error {
-	const op = "set the shares of"
 	if h.ReadOnly() {
-		return failed(op, id.String(), backend.ErrReadOnly, "connect with --write to change anything")
+		return failed(opSetShares, id.String(), backend.ErrReadOnly, hintReadOnly)
 	}
+	return h.setShares(ctx, id, s)
+}
+
+const opSetShares = "set the shares of"
+
+// setShares is SetShares for whoever may change the host.
+func (h *host) setShares(ctx context.Context, id backend.UUID, s backend.Shares) error {
 	if s.CPU > mostShares || s.IO > mostShares {
-		return failed(op, id.String(), fmt.Errorf("%w: shares are 1 to %d", backend.ErrInvalid, mostShares), "")
+		return failed(opSetShares, id.String(), fmt.Errorf("%w: shares are 1 to %d", backend.ErrInvalid, mostShares), "")
 	}
-	v, err := h.runs(ctx, op, id)
+	v, err := h.runs(ctx, opSetShares, id)
 	if err != nil {
 		return err
 	}

@@ -39,8 +39,15 @@ func (h *host) Do(ctx context.Context, a backend.Action) error {
 		target = a.UUID.String()
 	}
 	if h.ReadOnly() {
-		return failed(string(a.Verb), target, backend.ErrReadOnly, "connect with --write to change anything")
+		return failed(string(a.Verb), target, backend.ErrReadOnly, hintReadOnly)
 	}
+	return h.do(ctx, a, target)
+}
+
+const hintReadOnly = "connect with --write to change anything"
+
+// do is Do for whoever may change the host.
+func (h *host) do(ctx context.Context, a backend.Action, target string) error {
 	ctx, cancel := h.bind(ctx)
 	defer cancel()
 	j, err := h.accept(ctx, a)

@@ -45,7 +45,7 @@ func (p *people) submit(ctx context.Context) {
 			spec, owner := p.wish(m)
 			// Somebody else may have started or deleted it meanwhile: then so be
 			// it, and the next one's turn comes soon.
-			_, _ = p.q.client(owner).Submit(ctx, []backend.JobSpec{spec})
+			_, _ = p.q.client(owner, p.q.hosts).Submit(ctx, []backend.JobSpec{spec})
 		}
 	}
 }

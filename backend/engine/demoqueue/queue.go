@@ -12,6 +12,7 @@ package demoqueue
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -36,8 +37,12 @@ const (
 
 // Options make a Queue. Hosts is needed.
 type Options struct {
-	// Hosts are the demo fleet's; they stay open.
+	// Hosts are the demo fleet's, as the person at the console has them; they
+	// stay open.
 	Hosts []backend.Host
+	// Keeper is a host as the engine and the other people have it; nil: as it
+	// is. Those who cannot change the hosts that they have do nothing.
+	Keeper func(backend.Host) backend.Host
 	// Limits say how much of a host the queue may give away; nil: everything.
 	Limits func(host string) engine.Limits
 	// Policy is in force until a person chooses one.
@@ -51,6 +56,7 @@ type Options struct {
 type Queue struct {
 	*engine.Client
 	o     Options
+	hosts []backend.Host // as the engine and the other people have them
 	store *store.Store
 	end   context.CancelFunc
 	work  sync.WaitGroup
@@ -60,8 +66,8 @@ type Queue struct {
 }
 
 // Open makes the queue and lets its engine run until Close; ctx is for the
-// making only. Over a fleet that is read-only no engine runs: it could change
-// nothing.
+// making only. Over hosts that are read-only to it no engine runs: it could
+// change nothing.
 func Open(ctx context.Context, o Options) (*Queue, error) {
 	if o.Clock == nil {
 		o.Clock = wall{}
@@ -70,15 +76,20 @@ func Open(ctx context.Context, o Options) (*Queue, error) {
 	if err != nil {
 		return nil, err
 	}
-	q := &Queue{o: o, store: s}
-	q.Client = q.client(o.Who)
+	q := &Queue{o: o, store: s, hosts: slices.Clone(o.Hosts)}
+	for i, h := range q.hosts {
+		if o.Keeper != nil {
+			q.hosts[i] = o.Keeper(h)
+		}
+	}
+	q.Client = q.client(o.Who, o.Hosts)
 	people, err := q.seed(ctx)
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	life, end := context.WithCancel(context.Background())
 	q.end = end
-	if readOnly(o.Hosts) {
+	if readOnly(q.hosts) {
 		return q, nil
 	}
 	e, err := engine.New(q.engineOptions())
@@ -102,9 +113,9 @@ func readOnly(hosts []backend.Host) bool {
 }
 
 // client is the queue as one person uses it.
-func (q *Queue) client(who string) *engine.Client {
+func (q *Queue) client(who string, hosts []backend.Host) *engine.Client {
 	return engine.NewClient(engine.ClientOptions{
-		Store: q.store, Fleet: func() []backend.Host { return q.o.Hosts }, Who: who,
+		Store: q.store, Fleet: func() []backend.Host { return hosts }, Who: who,
 		Policy: q.o.Policy, Limits: q.o.Limits, Trail: &audit.Trail{}, Clock: q.o.Clock,
 	})
 }
@@ -114,7 +125,7 @@ func (q *Queue) engineOptions() engine.Options {
 		Store: q.store, KeepOpen: true, Limits: q.o.Limits, Policy: q.o.Policy, Trail: &audit.Trail{}, Clock: q.o.Clock,
 		LostGrace: lostGrace, Keep: keep,
 		Connect: func(name, _ string) (backend.Host, error) {
-			for _, h := range q.o.Hosts {
+			for _, h := range q.hosts {
 				if h.Name() == name {
 					return h, nil
 				}
@@ -122,7 +133,7 @@ func (q *Queue) engineOptions() engine.Options {
 			return nil, &backend.OpError{Op: "connect", Target: name, Err: backend.ErrUnreachable}
 		},
 	}
-	for _, h := range q.o.Hosts {
+	for _, h := range q.hosts {
 		opt.Hosts = append(opt.Hosts, engine.HostSpec{Name: h.Name(), URI: h.URI()})
 	}
 	return opt

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -29,7 +30,12 @@ func open(t *testing.T, o demo.Options) (*Queue, *demo.ManualClock) {
 	clock := demo.NewManualClock(aWednesday)
 	o.Clock = clock
 	f := demo.New(o)
-	q, err := Open(t.Context(), Options{Hosts: f.Hosts(), Limits: limits, Clock: clock, Who: "me"})
+	return openOver(t, Options{Hosts: f.Hosts(), Limits: limits, Clock: clock, Who: "me"}, f), clock
+}
+
+func openOver(t *testing.T, o Options, f *demo.Fleet) *Queue {
+	t.Helper()
+	q, err := Open(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +44,7 @@ func open(t *testing.T, o demo.Options) (*Queue, *demo.ManualClock) {
 			t.Error(err)
 		}
 	})
-	return q, clock
+	return q
 }
 
 func state(t *testing.T, q *Queue) backend.QueueState {
@@ -102,6 +108,22 @@ func TestTheFirstLook(t *testing.T) {
 		}
 		if openEnded == 0 {
 			t.Errorf("seed %d: none is open-ended", seed)
+		}
+	}
+}
+
+// Fleets of all sizes have a queue in which everything can run some day.
+func TestSmallAndLargeFleets(t *testing.T) {
+	for _, o := range []demo.Options{
+		{Hosts: 1, VMs: 1, Batch: 16}, {Hosts: 1, Batch: 16}, {Hosts: 2, VMs: 3, Batch: 5}, {Hosts: 8, VMs: 300, Batch: 16}, {Hosts: 40, VMs: 40, Batch: 16}, {Batch: 200},
+	} {
+		o.Seed = 5
+		q, _ := open(t, o)
+		st := state(t, q)
+		for _, j := range st.Jobs {
+			if j.Why.Code == backend.WhyNeverFits || j.State == backend.JobRejected || j.State.Waiting() && j.Why.Code == backend.WhyNone {
+				t.Errorf("%+v: %s is %s (%s)", o, j.Name, j.State, j.Why)
+			}
 		}
 	}
 }
@@ -181,6 +203,32 @@ func step(t *testing.T, q *Queue, clock *demo.ManualClock, revision int64) {
 	defer cancel()
 	if err := q.Wait(ctx, revision); err != nil && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, backend.ErrTimeout) {
 		t.Fatal(err)
+	}
+}
+
+// Who only looks sees the queue go on, and cannot submit.
+func TestTheQueueLivesForThoseWhoOnlyLook(t *testing.T) {
+	clock := demo.NewManualClock(aWednesday)
+	f := demo.New(demo.Options{Seed: 1, Batch: 16, Calm: true, ReadOnly: true, Clock: clock})
+	q := openOver(t, Options{Hosts: f.Hosts(), Keeper: demo.Keeper, Limits: limits, Clock: clock, Who: "me"}, f)
+	began := clock.Now()
+	for started := false; !started; {
+		st := state(t, q)
+		if !st.Engine.Running || clock.Now().Sub(began) > time.Hour {
+			t.Fatalf("nothing happens: engine %+v", st.Engine)
+		}
+		for _, j := range st.Jobs {
+			started = started || j.State == backend.JobRunning && j.LastStart.After(began)
+		}
+		step(t, q, clock, st.Revision)
+	}
+	p, err := f.Hosts()[0].Poll(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(p.VMs, func(v backend.VM) bool { return v.State == backend.Shutoff })
+	if _, err := q.Submit(t.Context(), []backend.JobSpec{{VM: p.VMs[i].Key()}}); !errors.Is(err, backend.ErrReadOnly) {
+		t.Errorf("submitting from a read-only console: %v", err)
 	}
 }
 

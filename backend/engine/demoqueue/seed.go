@@ -17,7 +17,7 @@ type draft struct {
 
 // seed enters the hosts, what was before, and what is under way and waits.
 func (q *Queue) seed(ctx context.Context) (*people, error) {
-	cast, err := readCast(ctx, q.o.Hosts)
+	cast, err := readCast(ctx, q.hosts)
 	if err != nil {
 		return nil, err
 	}
@@ -28,7 +28,7 @@ func (q *Queue) seed(ctx context.Context) (*people, error) {
 	s.waiting()
 	slices.SortStableFunc(s.drafts, func(a, b *draft) int { return a.Submitted.Compare(b.Submitted) })
 	err = q.store.Update(ctx, func(tx *store.Tx) error {
-		for _, h := range q.o.Hosts {
+		for _, h := range q.hosts {
 			if err := tx.PutHost(backend.QueueHost{Name: h.Name(), URI: h.URI()}); err != nil {
 				return err
 			}
