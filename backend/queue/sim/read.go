@@ -81,7 +81,8 @@ func lines(r io.Reader, do func(n int, line string) error) error {
 // ReadSWF reads the Standard Workload Format (Feitelson's Parallel Workloads
 // Archive, version 2.2): 18 numbers a line, ";" before comments. Size is field
 // 8, or field 5 where that is not positive; run time field 4; estimate field 9;
-// owner field 12. Jobs without size, run time or estimate are left out.
+// owner field 12. Jobs without size, submit time, run time or estimate (-1) are
+// left out.
 func ReadSWF(r io.Reader) (Workload, error) {
 	var w Workload
 	err := lines(r, func(_ int, line string) error {
@@ -100,7 +101,7 @@ func ReadSWF(r io.Reader) (Workload, error) {
 		if size <= 0 {
 			size = f[4]
 		}
-		if size <= 0 || f[3] <= 0 || f[8] <= 0 {
+		if size <= 0 || f[1] < 0 || f[3] <= 0 || f[8] <= 0 {
 			w.LeftOut++
 			return nil
 		}
