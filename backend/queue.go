@@ -232,7 +232,7 @@ type Capacitor interface {
 // HostCapacity is what a host has, and which boot of it this is.
 type HostCapacity struct {
 	At    time.Time
-	Total Resources // Disk is the capacity of its storage pools
+	Total Resources // Disk is the capacity of its storage pools; 0 where libvirt knows none
 	Disk  uint64    // bytes free there
 	// Boot changes whenever the host is booted, and never otherwise; empty when
 	// it cannot be known.
