@@ -92,8 +92,8 @@ type Options struct {
 	// Connect makes a host from a URI, named unlike those in names, for the
 	// connect page and :connect.
 	Connect func(uri string, names []string) (backend.Host, error)
-	// StartDemo makes the demo fleet, for the connect page.
-	StartDemo func() []backend.Host
+	// StartDemo makes the demo fleet and its queue, for the connect page.
+	StartDemo func() ([]backend.Host, backend.Queue)
 	// Save keeps the settings.
 	Save func(Settings) (path string, err error)
 	// HostThemes are themes by host name, from the config.

@@ -138,8 +138,9 @@ func (a *App) startDemo() tea.Cmd {
 		return a.Go(ScreenVMs)
 	}
 	a.Demo, a.Attempts = true, nil
-	var cmds []tea.Cmd
-	for _, h := range a.opt.StartDemo() {
+	hosts, q := a.opt.StartDemo()
+	cmds := []tea.Cmd{a.Queue.replace(q)}
+	for _, h := range hosts {
 		if a.Fleet.HostState(h.Name()) != nil {
 			continue
 		}

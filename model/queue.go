@@ -76,6 +76,18 @@ func NewQueue(ctx context.Context, clock Clock, q backend.Queue, none error) *Qu
 	return s
 }
 
+// replace goes on with another queue, and forgets all of the one before.
+func (s *Queue) replace(q backend.Queue) tea.Cmd {
+	if s.cancel != nil {
+		s.cancel()
+	}
+	fresh := NewQueue(s.ctx, s.clock, q, nil)
+	fresh.gen, fresh.shown = s.gen+1, s.shown
+	*s = *fresh
+	s.Gantt.match = func(j *backend.Job) bool { return s.list.filter.Match(j) }
+	return s.Init()
+}
+
 // Missing says why there is no queue, or nil when there is one.
 func (s *Queue) Missing() error {
 	if s.q == nil {

@@ -61,7 +61,8 @@ func testProgram(args []string, env func(string) string) Program {
 			if err != nil {
 				return err
 			}
-			fmt.Printf("one more is called %s; the demo has %d hosts\n", more.Name(), len(o.StartDemo()))
+			hosts, _ := o.StartDemo()
+			fmt.Printf("one more is called %s; the demo has %d hosts\n", more.Name(), len(hosts))
 			return more.Close()
 		},
 	}

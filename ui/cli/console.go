@@ -37,8 +37,8 @@ type ConsoleOptions struct {
 
 	// Connect makes a further host, named unlike those in names.
 	Connect func(uri string, names []string) (backend.Host, error)
-	// StartDemo makes the simulated fleet that the demo flags describe.
-	StartDemo func() []backend.Host
+	// StartDemo makes the simulated fleet that the demo flags describe, and its queue.
+	StartDemo func() ([]backend.Host, backend.Queue)
 }
 
 func (a *app) runConsole(cmd *cobra.Command, _ []string) (err error) {
@@ -58,6 +58,14 @@ func (a *app) runConsole(cmd *cobra.Command, _ []string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, o.Queue.Close()) }()
+	var demo backend.Queue
+	start := o.StartDemo
+	o.StartDemo = func() (hosts []backend.Host, q backend.Queue) { hosts, demo = start(); return hosts, demo }
+	defer func() {
+		if demo != nil {
+			err = errors.Join(err, demo.Close())
+		}
+	}()
 	return a.Console(cmd.Context(), o)
 }
 
@@ -83,9 +91,17 @@ func (a *app) consoleOptions(f *fleet) (ConsoleOptions, error) {
 			}
 			return h, err
 		},
-		StartDemo: a.demoHosts,
+		StartDemo: a.startDemo,
 		Queue:     newLazyQueue(func(ctx context.Context) (backend.Queue, error) { return a.openQueue(ctx, hosts.all) }),
 	}, nil
+}
+
+// startDemo makes the simulated fleet and its queue beside a console that began with others.
+func (a *app) startDemo() ([]backend.Host, backend.Queue) {
+	hosts := a.demoHosts()
+	return hosts, newLazyQueue(func(ctx context.Context) (backend.Queue, error) {
+		return a.Queue(ctx, QueueOptions{Config: a.config, Fleet: func() []backend.Host { return hosts }, Demo: true, Env: a.Env})
+	})
 }
 
 // atHand are the hosts of a console, which may become more.

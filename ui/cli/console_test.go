@@ -94,8 +94,8 @@ func TestConsoleGetsItsHosts(t *testing.T) {
 	if _, err := o.Connect("xen:///", nil); !errors.Is(err, backend.ErrURI) {
 		t.Errorf("unsupported: %v", err)
 	}
-	if n := len(o.StartDemo()); n != 3 {
-		t.Errorf("the demo has %d hosts", n)
+	if hosts, q := o.StartDemo(); len(hosts) != 3 || q == nil {
+		t.Errorf("the demo has %d hosts and the queue %v", len(hosts), q)
 	}
 }
 
