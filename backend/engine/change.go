@@ -17,6 +17,7 @@ func (c *Client) Change(ctx context.Context, ids []backend.JobID, ch backend.Job
 		return err
 	}
 	var changed []backend.Job
+	work := false
 	err := c.o.Store.Update(ctx, func(tx *store.Tx) error {
 		changed = nil
 		front, err := c.front(tx, ch)
@@ -38,7 +39,9 @@ func (c *Client) Change(ctx context.Context, ids []backend.JobID, ch backend.Job
 			}
 			changed = append(changed, j)
 		}
-		return nil
+		active, err := tx.Jobs(store.Filter{Active: true})
+		work = slices.ContainsFunc(active, func(j backend.Job) bool { return needsEngine(j.State) })
+		return err
 	})
 	if err != nil {
 		return err
@@ -47,7 +50,7 @@ func (c *Client) Change(ctx context.Context, ids []backend.JobID, ch backend.Job
 		j := &changed[i]
 		c.record(hostOf(j), "queue-change", j.Name, j.VM.String(), fmt.Sprintf("job %d: %s", j.ID, describe(ch)))
 	}
-	if slices.ContainsFunc(changed, func(j backend.Job) bool { return !j.State.Ended() && j.State != backend.JobHeld }) {
+	if work {
 		return c.ensure(ctx)
 	}
 	return nil

@@ -145,8 +145,8 @@ func (c *Client) judge(s *backend.QueueState) {
 	waits := false
 	for i := range s.Jobs {
 		j := &s.Jobs[i]
+		waits = waits || needsEngine(j.State)
 		if j.State == backend.JobQueued || j.State == backend.JobReserved {
-			waits = true
 			j.Why = backend.Reason{Code: backend.WhyEngine}
 			j.ETA, j.ETAHost = time.Time{}, ""
 		}
@@ -155,6 +155,11 @@ func (c *Client) judge(s *backend.QueueState) {
 	if waits {
 		s.Engine.Trouble = "no engine runs: start one with berth engine"
 	}
+}
+
+// needsEngine reports whether an engine has something to do for a job.
+func needsEngine(s backend.JobState) bool {
+	return !s.Ended() && s != backend.JobHeld && s != backend.JobError
 }
 
 // engineRuns asks the kernel, who knows for sure, for an engine on this

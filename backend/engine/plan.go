@@ -94,6 +94,7 @@ func (s *survey) returned() (names []string) {
 // starts are the jobs that start now. It is unsure when one of them has to
 // wait until more is known of its VM.
 func (e *Engine) starts(s *survey, o *outlook, p queue.Plan, was []backend.Job) (ds []decision, unsure bool) {
+	pending := e.pending(s.book)
 	for _, start := range p.Starts {
 		at := o.waiting[start.Job]
 		j, n := s.book.jobs[at], s.book.notes[o.book.jobs[at].ID]
@@ -101,7 +102,8 @@ func (e *Engine) starts(s *survey, o *outlook, p queue.Plan, was []backend.Job) 
 		v := s.views[host]
 		_, busy := e.busy[j.ID]
 		see, sure := s.sight(&was[at], n)
-		if busy || !sure || !see.others || see.away != nil || !v.up() {
+		before, waits := pending[host]
+		if busy || !sure || !see.others || see.away != nil || !v.up() || waits && before < p.Jobs[start.Job].Position {
 			unsure = true
 			continue
 		}

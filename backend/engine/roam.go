@@ -28,8 +28,35 @@ type reachKey struct {
 
 // reached is what such a host said.
 type reached struct {
-	at  time.Time // zero while it is being asked
-	yes bool
+	asked time.Time
+	at    time.Time // zero while it is being asked
+	yes   bool
+}
+
+// reachWait is how long a host's first answer is waited for before others,
+// behind the job, may take its room there.
+const reachWait = 2 * time.Second
+
+// pending are the positions of the first jobs in the queue whose fate on each
+// host is not known yet.
+func (e *Engine) pending(b *book) map[string]int {
+	first := map[string]int{}
+	for i := range b.jobs {
+		j := &b.jobs[i]
+		if !j.State.Waiting() || j.Position == 0 || j.Position > reachMost {
+			continue
+		}
+		for name := range e.agents {
+			r := e.reaches[reachKey{j.VM, name}]
+			if r == nil || !r.at.IsZero() || r.yes || b.now.Sub(r.asked) >= reachWait {
+				continue
+			}
+			if at, ok := first[name]; !ok || j.Position < at {
+				first[name] = j.Position
+			}
+		}
+	}
+	return first
 }
 
 // reachable reports whether a host where the job's VM is not defined said that
@@ -50,7 +77,7 @@ func (e *Engine) reachable(j *backend.Job, host string) bool {
 	if !ok || !defines || source == nil || a.host.ReadOnly() {
 		return false
 	}
-	e.reaches[key] = &reached{yes: r != nil && r.yes}
+	e.reaches[key] = &reached{asked: e.o.Clock.Now(), yes: r != nil && r.yes}
 	vm := j.VM
 	e.spawn(func() {
 		ctx, cancel := context.WithTimeout(e.acts, reachDeadline)
@@ -59,7 +86,10 @@ func (e *Engine) reachable(j *backend.Job, host string) bool {
 		if err == nil {
 			err = reacher.Reach(ctx, xml)
 		}
-		e.post(func() { e.reaches[key] = &reached{at: e.o.Clock.Now(), yes: err == nil} })
+		e.post(func() {
+			now := e.o.Clock.Now()
+			e.reaches[key] = &reached{asked: now, at: now, yes: err == nil}
+		})
 	})
 	return e.reaches[key].yes
 }

@@ -61,7 +61,7 @@ func (e *Engine) turn(ctx context.Context) (wake time.Time, err error) {
 // note sees whether anything is left to be done at all.
 func (e *Engine) note(b *book, now time.Time) {
 	busy := len(e.busy) > 0 || len(e.copies) > 0 || slices.ContainsFunc(b.jobs, func(j backend.Job) bool {
-		return !j.State.Ended() && j.State != backend.JobHeld && j.State != backend.JobError
+		return needsEngine(j.State)
 	})
 	switch {
 	case busy:
