@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"berth/model"
+	"berth/model/config"
+	"berth/ui/cli"
 )
 
 const readme = "../README.md"
@@ -18,7 +20,10 @@ func TestReadmeIsUpToDate(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := string(b)
-	for name, made := range map[string]string{"keys": model.KeysMarkdown(), "commands": model.CommandsMarkdown(), "filter": model.FilterMarkdown()} {
+	for name, made := range map[string]string{
+		"keys": model.KeysMarkdown(), "commands": model.CommandsMarkdown(), "filter": model.FilterMarkdown(),
+		"queue settings": config.QueueMarkdown(), "unit": "```ini\n" + cli.EngineUnit("/usr/local/bin/berth", "", false) + "```\n",
+	} {
 		from, to := "<!-- "+name+": generated, make docs -->\n", "<!-- end "+name+" -->"
 		head, rest, ok := strings.Cut(text, from)
 		old, tail, ok2 := strings.Cut(rest, to)

@@ -327,7 +327,8 @@ func EngineUnit(path, stateHome string, user bool) string {
 	return "[Unit]\nDescription=berth: starts queued VMs" + after + "\n\n" +
 		"[Service]\n" + environment +
 		"ExecStart=" + unitQuote(path) + " engine --idle 0\n" +
-		// A guest is never a child of the engine, so nothing but it is killed.
-		"Restart=always\nRestartSec=5\nNoNewPrivileges=yes\n\n" +
+		// A session's libvirt daemon, and with it guests, may be the engine's
+		// children: systemd must leave them alone.
+		"KillMode=process\nRestart=always\nRestartSec=5\nNoNewPrivileges=yes\n\n" +
 		"[Install]\nWantedBy=" + target + "\n"
 }
