@@ -95,7 +95,7 @@ func queue(ctx context.Context, o cli.QueueOptions) (backend.Queue, error) {
 		return cli.OpenQueue(ctx, o)
 	}
 	q, err := demoqueue.Open(ctx, demoqueue.Options{
-		Hosts: o.Fleet(), Limits: cli.Limits(o.Config), Policy: o.Config.Queue.Policy, Who: audit.Open("", o.Env).Who(),
+		Hosts: o.Fleet(), Keeper: demo.Keeper, Limits: cli.Limits(o.Config), Policy: o.Config.Queue.Policy, Who: audit.Open("", o.Env).Who(),
 	})
 	if err != nil {
 		return nil, err
