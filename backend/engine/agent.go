@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"maps"
-	"math"
 	"strconv"
 	"strings"
 	"sync"
@@ -309,8 +308,6 @@ func (a *agent) readCapacity(ctx context.Context) (has backend.HostCapacity, kno
 		return has, false, err
 	}
 	has = backend.HostCapacity{At: s.At, Total: backend.Resources{VCPU: s.CPUs, Memory: s.MemTotal}}
-	// Nothing is known of its storage: let that not be what is short.
-	has.Total.Disk, has.Disk = math.MaxInt64, math.MaxInt64
 	if !s.BootTime.IsZero() {
 		has.Boot = bootPrefix + strconv.FormatInt(s.BootTime.Unix(), 10)
 	}

@@ -354,3 +354,30 @@ func TestDiskGrowth(t *testing.T) {
 		t.Errorf("%v: the host has %d of disk used", err, s.Hosts[0].Used.Disk)
 	}
 }
+
+// TestSharesOfASavedVM: what somebody saved with changed shares does not come
+// back with them twice changed.
+func TestSharesOfASavedVM(t *testing.T) {
+	r := newRig(t, "hv1")
+	h := r.hosts["hv1"]
+	h.add("vm", 1, 1, 0)
+	id := r.submit("hv1", "vm", func(s *backend.JobSpec) { s.Priority = 75 })
+	r.must()
+	h.with("vm", func(g *guest) { h.off(g, "saved"); g.vm.ManagedSave = true })
+	r.must()
+	r.is(id, backend.JobHeld)
+	r.change(id, backend.JobChange{Release: true})
+	r.is(id, backend.JobRunning)
+	shares := func(want uint64) {
+		t.Helper()
+		h.with("vm", func(g *guest) {
+			if g.shares.CPU != want {
+				t.Errorf("CPU shares %d, want %d", g.shares.CPU, want)
+			}
+		})
+	}
+	shares(2048)
+	plain := backend.DefaultPriority
+	r.change(id, backend.JobChange{Priority: &plain})
+	shares(1024)
+}

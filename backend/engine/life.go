@@ -44,7 +44,8 @@ type note struct {
 
 	Shares   backend.Shares `json:"shares,omitzero"` // as they were before they were changed
 	Read     bool           `json:"read,omitempty"`  // Shares were read
-	Tuned    int            `json:"tuned,omitempty"` // 1 + the priority by which they are set; 0: they are not
+	Tuned    int            `json:"tuned,omitempty"` // 1 + the priority by which they are being set; 0: they were not touched
+	Set      int            `json:"set,omitempty"`   // the same, once that was seen to be done
 	Tuneless bool           `json:"tuneless,omitempty"`
 
 	Both time.Time `json:"both,omitzero"` // since when it is seen active on two hosts
@@ -233,9 +234,14 @@ func (t *turn) tidy() {
 	}
 }
 
-// resting is what remains of a note while its job waits.
+// resting is what remains of a note while its job waits. Shares that were not
+// set back are in the saved state that somebody made, and still to be set.
 func (n note) resting() note {
-	return note{Asked: n.Asked, Copy: n.Copy, Seen: n.Seen, Fits: n.Fits, Refused: n.Refused, Barred: n.Barred, Why: n.Why}
+	r := note{Asked: n.Asked, Copy: n.Copy, Seen: n.Seen, Fits: n.Fits, Refused: n.Refused, Barred: n.Barred, Why: n.Why}
+	if n.Tuned != 0 {
+		r.Shares, r.Read, r.Tuned = n.Shares, n.Read, n.Tuned
+	}
+	return r
 }
 
 // howEnded says how another job ended.

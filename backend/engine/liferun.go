@@ -93,21 +93,23 @@ func (t *turn) tune() bool {
 		n.Read, n.Shares = err == nil, t.s.done.shares
 		n.Tuneless = err != nil || n.Shares == (backend.Shares{})
 	}
-	if set, err := t.failed(actTune); set {
+	if set, err := t.failed(actTune); set && n.Set != n.Tuned {
 		n := t.note()
-		if err != nil {
+		if n.Set = n.Tuned; err != nil {
 			n.Tuneless = true
 			t.m.event, t.m.words = "untuned", err.Error()
 		}
 	}
 	plain := n.Tuned == 0 && t.m.job.Priority == backend.DefaultPriority
 	switch {
-	case n.Tuneless, plain, n.Tuned == want:
+	case n.Tuneless, plain, n.Set == want:
 		return false
 	case !n.Read:
 		t.m.act = actShares
 	default:
-		t.note().Tuned = want // noted first, so that what is set is set back
+		if n.Tuned != want { // noted first, so that what is set is set back
+			t.note().Tuned = want
+		}
 		t.m.act = actTune
 	}
 	return true
@@ -294,11 +296,13 @@ func (t *turn) aside() {
 func (t *turn) saving() {
 	n := &t.m.note
 	tried, err := t.failed(actSave)
+	back, _ := t.failed(actUntune)
 	late := !n.StopAt.IsZero() && t.now.Sub(n.StopAt) >= t.r.save
 	busy := errors.Is(err, backend.ErrBusy) || errors.Is(err, backend.ErrTimeout) || errors.Is(err, backend.ErrUnreachable)
 	switch {
+	case n.Tuned != 0 && back:
+		t.note().Tuned, t.note().Set = 0, 0
 	case n.Tuned != 0: // a saved state keeps the shares it was saved with
-		t.note().Tuned = 0
 		t.m.act = actUntune
 	case tried && err == nil:
 		t.stays("somebody started it again")
