@@ -217,8 +217,18 @@ func compareEnds(a, b *backend.Job) int {
 	return x.Compare(y)
 }
 
-// comparePositions orders waiting jobs: those that have no place yet come last.
+// comparePositions orders waiting jobs by their expected start; those without
+// one come last, in the order of the queue.
 func comparePositions(a, b *backend.Job) int {
+	switch x, y := a.ETA, b.ETA; {
+	case !x.IsZero() && !y.IsZero() && !x.Equal(y):
+		return x.Compare(y)
+	case x.IsZero() != y.IsZero():
+		if x.IsZero() {
+			return 1
+		}
+		return -1
+	}
 	last := func(j *backend.Job) int {
 		if j.Position == 0 {
 			return 1 << 30
