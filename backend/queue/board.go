@@ -102,6 +102,7 @@ type waiting struct {
 	size     Size
 	estimate Time
 	plain    bool // any host will do, and no company matters
+	alone    bool // no company matters
 	job      *Job
 	score    float64
 	bulk     float64 // of Aged
@@ -118,11 +119,9 @@ type waiting struct {
 
 // newWaiting makes a waiting job of j, whose age counts from born.
 func (b *board) newWaiting(j *Job, born Time) waiting {
-	w := waiting{
-		job: j, born: born, size: j.Size, estimate: j.Estimate,
-		plain: j.free() && len(j.Tags)+len(j.Near)+len(j.Apart) == 0,
-	}
-	b.tagged = b.tagged || len(j.Tags)+len(j.Near)+len(j.Apart) > 0
+	w := waiting{job: j, born: born, size: j.Size, estimate: j.Estimate, alone: len(j.Tags)+len(j.Near)+len(j.Apart) == 0}
+	w.plain = w.alone && j.Host < 0 && (j.Hosts == nil || len(j.Hosts) == len(b.hosts))
+	b.tagged = b.tagged || !w.alone
 	b.weigh(&w)
 	return w
 }

@@ -40,8 +40,12 @@ func (b *board) weigh(w *waiting) {
 	if b.policy.Order != Aged {
 		return
 	}
-	estimate, expect := float64(max(w.job.Estimate, 1)), float64(max(w.expect(), 1))
-	w.bulk = math.Exp(bulkEstimate*math.Log(estimate) + bulkExpect*math.Log(expect) +
+	estimate := math.Log(float64(max(w.estimate, 1)))
+	expect := estimate
+	if w.job.Expect > 0 {
+		expect = math.Log(float64(w.expect()))
+	}
+	w.bulk = math.Exp(bulkEstimate*estimate + bulkExpect*expect +
 		bulkShare*math.Log(max(b.share(&w.job.Size), 1e-6)))
 	w.urgency = 1
 	if points := float64(w.job.Priority) - neutral - float64(w.job.Nice)/nicePoint; points != 0 {

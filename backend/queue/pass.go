@@ -112,14 +112,15 @@ func (b *board) roomFor(rest []int32) []int32 {
 	b.skip = append(b.skip[:0], make([]bool, len(b.waits))...)
 	for i := range b.waits {
 		w := &b.waits[i]
-		if w.fate != undecided || !w.plain || b.room(int32(i)) {
+		if w.fate != undecided || !w.alone || b.room(int32(i)) {
 			continue
 		}
 		b.looked++
-		b.skip[i], w.fate = true, blocked
-		if b.roomy.next(0, &w.size) < 0 {
-			w.fate = hopeless
+		b.skip[i] = true
+		if b.outcast(int32(i)) {
+			continue
 		}
+		w.fate = blocked
 	}
 	b.order = b.order[:0]
 	for _, wi := range rest {
