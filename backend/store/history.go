@@ -47,6 +47,10 @@ func (t *Tx) Prune(before time.Time) error {
 	if err != nil {
 		return err
 	}
+	// An earlier berth kept empty settings of jobs that had ended.
+	if _, err := t.change("DELETE FROM setting WHERE value = ''"); err != nil {
+		return err
+	}
 	_, err = t.change("DELETE FROM event WHERE at < ?", instant(before))
 	return err
 }

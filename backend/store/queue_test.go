@@ -138,6 +138,20 @@ func TestPolicyAndSettings(t *testing.T) {
 		}
 		return err
 	})
+	set := func(value string) bool {
+		return changes(t, s, func(tx *Tx) error { return tx.SetSetting("engine/job/1", value) })
+	}
+	if !set("x") || !set("") || set("") {
+		t.Error("a setting that is emptied is not gone")
+	}
+	view(t, s, func(tx *Tx) error {
+		var rows int
+		err := tx.row("SELECT count(*) FROM setting WHERE key = 'engine/job/1'").Scan(&rows)
+		if rows != 0 {
+			t.Error("an empty setting is kept")
+		}
+		return err
+	})
 }
 
 func TestLease(t *testing.T) {

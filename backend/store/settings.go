@@ -21,8 +21,12 @@ func (t *Tx) Setting(key string) (value string, err error) {
 	return value, err
 }
 
-// SetSetting keeps value under key.
+// SetSetting keeps value under key; "" is nothing, which is not kept.
 func (t *Tx) SetSetting(key, value string) error {
+	if value == "" {
+		_, err := t.change("DELETE FROM setting WHERE key = ?", key)
+		return err
+	}
 	_, err := t.change("INSERT INTO setting VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value WHERE value <> excluded.value", key, value)
 	return err
 }
