@@ -72,28 +72,32 @@ func (a *app) runEngine(cmd *cobra.Command, f *engineFlags) (err error) {
 	if err := a.mayChange(); err != nil {
 		return err
 	}
-	idle := a.config.Queue.Idle
-	if cmd.Flags().Changed("idle") {
-		idle = time.Duration(f.idle)
-	}
 	sink, journal, closeLog, err := a.engineSink(f.logFile)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeLog()) }()
+	log := slog.New(newLogHandler(sink, journal))
+	say := func(err error) { log.Error(err.Error()) }
+	err = a.reloading(cmd, say, func(ctx context.Context) error { return a.serveEngine(ctx, f, cmd.Flags().Changed("idle"), log) })
+	if interruption(cmd.Context()) != nil && (err == nil || errors.Is(err, context.Canceled)) {
+		return nil // it was told to end, and has
+	}
+	return err
+}
+
+// serveEngine runs the engine under the config in force.
+func (a *app) serveEngine(ctx context.Context, f *engineFlags, idleTold bool, log *slog.Logger) (err error) {
 	hosts, err := a.configuredHosts()
 	if err != nil {
 		return err
 	}
 	defer func() { err = closeAll(err, hosts) }()
-	err = a.Engine(cmd.Context(), EngineOptions{
-		Config: a.config, Hosts: hosts.hosts, Connect: a.connectNamed, Idle: idle,
-		Log: slog.New(newLogHandler(sink, journal)), Env: a.Env,
-	})
-	if interruption(cmd.Context()) != nil && (err == nil || errors.Is(err, context.Canceled)) {
-		return nil // it was told to end, and has
+	idle := a.config.Queue.Idle
+	if idleTold {
+		idle = time.Duration(f.idle)
 	}
-	return err
+	return a.Engine(ctx, EngineOptions{Config: a.config, Hosts: hosts.hosts, Connect: a.connectNamed, Idle: idle, Log: log, Env: a.Env})
 }
 
 // engineSink is where the engine's log goes, and whether systemd's journal
