@@ -38,6 +38,7 @@ type view struct {
 	known bool      // has was read
 	down  time.Time // it cannot be asked since then; zero: it can
 	why   string    // of down
+	dead  bool      // nothing of it was reached: it may be off
 }
 
 // up reports whether the host was read and can be asked.
@@ -338,6 +339,8 @@ func (a *agent) lose(err error) {
 		v.down = a.clock.Now()
 	}
 	v.why = "it does not answer"
+	// One that turns us away lives, and so do its guests.
+	v.dead = !errors.Is(err, backend.ErrAuth) && !errors.Is(err, backend.ErrHostKey) && !errors.Is(err, backend.ErrURI)
 	if err != nil {
 		v.why = backend.Clean(err.Error())
 	}

@@ -24,12 +24,17 @@ func (c *Client) Change(ctx context.Context, ids []backend.JobID, ch backend.Job
 		if err != nil {
 			return err
 		}
-		for _, id := range slices.Compact(slices.Clone(ids)) {
+		for _, id := range once(ids) {
 			j, err := tx.Job(id)
 			if err != nil {
 				return err
 			}
 			before := j
+			if ch.Release {
+				if err := forgiveIn(tx, &j); err != nil {
+					return err
+				}
+			}
 			front++
 			if err := apply(&j, ch, front, c.o.Clock.Now()); err != nil {
 				return err
@@ -54,6 +59,39 @@ func (c *Client) Change(ctx context.Context, ids []backend.JobID, ch backend.Job
 		return c.ensure(ctx)
 	}
 	return nil
+}
+
+// once is ids with each number where it comes first.
+func once(ids []backend.JobID) (out []backend.JobID) {
+	seen := make(map[backend.JobID]bool, len(ids))
+	for _, id := range ids {
+		if !seen[id] {
+			out = append(out, id)
+		}
+		seen[id] = true
+	}
+	return out
+}
+
+// forgive has a job that is held for a dependency that has not ended well wait
+// for it no longer: that is what a release then means.
+func forgive(j *backend.Job, broken func(backend.JobID) bool) {
+	if j.State == backend.JobHeld && j.Words != "" {
+		j.After = slices.DeleteFunc(slices.Clone(j.After), broken)
+	}
+}
+
+// forgiveIn is forgive by what the store says.
+func forgiveIn(tx *store.Tx, j *backend.Job) error {
+	if len(j.After) == 0 {
+		return nil
+	}
+	others, err := tx.Jobs(store.Filter{IDs: j.After})
+	forgive(j, func(id backend.JobID) bool {
+		i := slices.IndexFunc(others, func(o backend.Job) bool { return o.ID == id })
+		return i < 0 || others[i].State.Ended() && others[i].State != backend.JobDone
+	})
+	return err
 }
 
 // write writes a changed job and tells of it.

@@ -137,7 +137,7 @@ func unended(jobs []backend.Job) int {
 // judge fills in what the store cannot know: whether the engine lives.
 func (c *Client) judge(s *backend.QueueState) {
 	leased := s.Engine.Running // an engine that ends gives its lease back
-	s.Engine.Running = c.engineRuns(s.Engine)
+	s.Engine = c.engineNow(s.Engine)
 	s.Engine.Lost = leased && !s.Engine.Running
 	if s.Engine.Running {
 		return
@@ -162,17 +162,26 @@ func needsEngine(s backend.JobState) bool {
 	return !s.Ended() && s != backend.JobHeld && s != backend.JobError
 }
 
-// engineRuns asks the kernel, who knows for sure, for an engine on this
-// machine.
-func (c *Client) engineRuns(e backend.EngineState) bool {
+// engineNow asks the kernel, who knows for sure, for an engine on this
+// machine; leased is what the store says of it.
+func (c *Client) engineNow(leased backend.EngineState) backend.EngineState {
 	if c.o.Lock == "" {
-		return e.Running
+		return leased
 	}
-	held, err := lockHeld(c.o.Lock)
-	if err != nil {
-		return e.Running && c.o.Clock.Now().Sub(e.Beat) < 3*beatEvery
+	held, pid, err := lockHeld(c.o.Lock)
+	switch {
+	case err != nil:
+		leased.Running = leased.Running && c.o.Clock.Now().Sub(leased.Beat) < 3*beatEvery
+	case held && pid != leased.PID: // it has only just begun
+		now, machine := c.o.Clock.Now(), leased.Host
+		if name, err := os.Hostname(); err == nil {
+			machine = name
+		}
+		return backend.EngineState{Running: true, PID: pid, Host: machine, Since: now, Beat: now}
+	default:
+		leased.Running = held
 	}
-	return held
+	return leased
 }
 
 // rank is the part of the list that a job belongs to.

@@ -46,6 +46,9 @@ func (e *Engine) do(d *decision) {
 func (e *Engine) finished(j *backend.Job, a *agent, out *outcome) {
 	delete(e.busy, j.ID)
 	e.done[j.ID] = out
+	if present := e.agents[a.spec.Name]; present != nil { // it may be another by now
+		a = present
+	}
 	e.news.act(j.ID, a.spec.Name, a.look())
 }
 

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -41,23 +42,26 @@ type Engine struct {
 	posted []func() // what came back from hosts, for the loop
 
 	// What follows belongs to the loop.
-	agents  map[string]*agent
-	cache   *cache
-	busy    map[backend.JobID]act
-	done    map[backend.JobID]*outcome
-	news    *news
-	reaches map[reachKey]*reached
-	sizes   map[backend.JobID]measured
-	copies  []copied
-	chores  map[copied]bool
-	fences  singleflight.Group
-	stale   bool // words that hosts are off are too old
-	wrote   time.Time
-	pruned  time.Time
-	beaten  time.Time
-	lazy    time.Time // since when there is nothing to do
-	trouble string
-	fault   error
+	agents   map[string]*agent
+	cache    *cache
+	busy     map[backend.JobID]act
+	done     map[backend.JobID]*outcome
+	news     *news
+	reaches  map[reachKey]*reached
+	asking   int // hosts about VMs that they do not have
+	sizes    map[backend.JobID]measured
+	copies   []copied
+	chores   map[copied]int64 // definitions that are being given back; then the reading that shows it
+	fences   singleflight.Group
+	readings map[string]int64 // by host: how many readings agents before its present one began
+	missing  map[string]*view // hosts to which no connection could be made, as they are seen
+	stale    bool             // words that hosts are off are too old
+	wrote    time.Time
+	pruned   time.Time
+	beaten   time.Time
+	lazy     time.Time // since when there is nothing to do
+	trouble  string
+	fault    error
 }
 
 // New makes an engine; it does nothing yet.
@@ -69,7 +73,8 @@ func New(o Options) (*Engine, error) {
 		o: o, rules: rules{stop: o.StopGrace, save: o.SaveGrace, lost: o.LostGrace, settle: 10 * time.Second},
 		poke: make(chan struct{}, 1), agents: map[string]*agent{}, cache: newCache(),
 		busy: map[backend.JobID]act{}, done: map[backend.JobID]*outcome{}, news: newNews(),
-		reaches: map[reachKey]*reached{}, chores: map[copied]bool{}, sizes: map[backend.JobID]measured{},
+		reaches: map[reachKey]*reached{}, chores: map[copied]int64{}, sizes: map[backend.JobID]measured{},
+		readings: map[string]int64{}, missing: map[string]*view{},
 	}
 	e.spawn = func(f func()) { e.work.Go(f) }
 	e.tend = e.spawn
@@ -121,6 +126,9 @@ func (e *Engine) prepare(ctx context.Context) error {
 			if err := addHost(tx, hosts, spec); err != nil {
 				return err
 			}
+			if err := e.markMoved(tx, hosts, spec); err != nil {
+				return err
+			}
 		}
 		for _, h := range hosts {
 			if err := e.dropOldWord(tx, h.Name); err != nil {
@@ -140,6 +148,33 @@ func (e *Engine) dropOldWord(tx *store.Tx, host string) error {
 		return err
 	}
 	return tx.SetSetting(offKey+host, "")
+}
+
+// markMoved notes of jobs with a berth on a host whose address is another now
+// that it may be another machine.
+func (e *Engine) markMoved(tx *store.Tx, known []backend.QueueHost, spec HostSpec) error {
+	if !slices.ContainsFunc(known, func(h backend.QueueHost) bool { return h.Name == spec.Name && h.URI != spec.URI }) {
+		return nil
+	}
+	jobs, err := tx.Jobs(store.Filter{Active: true, Host: spec.Name})
+	if err != nil {
+		return err
+	}
+	for i := range jobs {
+		if !jobs[i].State.Holds() {
+			continue
+		}
+		n, err := e.cache.note(tx, jobs[i].ID)
+		if err != nil {
+			return err
+		}
+		n.Moved = true
+		e.cache.notes[jobs[i].ID] = n
+		if err := putNote(tx, jobs[i].ID, n); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // addHost enters a host, or its new address.

@@ -163,6 +163,9 @@ func (b *book) suppose(h backend.Hypothesis, drafts []draft) error {
 			return &backend.OpError{Op: "think through", Target: "the change", Err: backend.ErrNoJob}
 		}
 		front++
+		if h.Change.Release {
+			forgive(&b.jobs[i], func(id backend.JobID) bool { return !b.active[id] && b.ends[id] != backend.JobDone })
+		}
 		if err := apply(&b.jobs[i], h.Change, front, b.now); err != nil {
 			return err
 		}

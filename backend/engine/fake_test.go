@@ -56,6 +56,7 @@ type fakeHost struct {
 	mu      sync.Mutex
 	guests  map[backend.UUID]*guest
 	down    bool
+	door    error // what it answers to everybody at its door
 	boot    int
 	has     backend.Resources
 	refuse  map[backend.Verb][]error // the next answers; nil is a success
@@ -149,6 +150,9 @@ func (h *fakeHost) cable(in bool) {
 func (h *fakeHost) enter(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
+	}
+	if h.door != nil {
+		return h.door
 	}
 	if h.down {
 		return fmt.Errorf("%w: no route to %s", backend.ErrUnreachable, h.name)

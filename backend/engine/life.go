@@ -41,6 +41,7 @@ type note struct {
 	Refused map[string]int  `json:"refused,omitempty"`
 	Barred  map[string]bool `json:"barred,omitempty"` // hosts that refused for good
 	Stays   time.Time       `json:"stays,omitzero"`   // not to be put aside before
+	Urged   time.Time       `json:"urged,omitzero"`   // when it was asked to shut down to make room, in vain as it seemed
 
 	Shares   backend.Shares `json:"shares,omitzero"` // as they were before they were changed
 	Read     bool           `json:"read,omitempty"`  // Shares were read
@@ -51,6 +52,8 @@ type note struct {
 	Both time.Time `json:"both,omitzero"` // since when it is seen active on two hosts
 	Left time.Time `json:"left,omitzero"` // since when it has left its host by migration, and was not found
 	Tail time.Time `json:"tail,omitzero"` // of the last fencing that failed
+
+	Moved bool `json:"moved,omitempty"` // its host's address was changed since it started: it may be another machine
 }
 
 // Why a job is stopped, and how it is put aside.
@@ -87,6 +90,8 @@ type sight struct {
 	gone     bool // every host on which it was ever seen was read, and none has it
 	roams    bool // another host would take it
 
+	is *backend.VM // of a job that waits: its VM, with its facts, as a host defines it; nil: not known
+
 	ready  bool          // what it depends on has ended well
 	broken backend.JobID // what has not
 	how    backend.JobState
@@ -118,6 +123,7 @@ type move struct {
 // the whole life of a job, and pure: the same question has the same answer.
 func next(j backend.Job, n note, s sight, r rules, now time.Time) move {
 	t := &turn{s: s, r: r, now: now, m: move{job: j, note: n, at: now}}
+	t.clock()
 	switch {
 	case j.State.Waiting():
 		t.waiting()
@@ -129,6 +135,28 @@ func next(j backend.Job, n note, s sight, r rules, now time.Time) move {
 		t.held()
 	}
 	return t.m
+}
+
+// clock corrects what was noted by a clock that was ahead: it would be waited
+// for as long as the clock was wrong.
+func (t *turn) clock() {
+	j, n := &t.m.job, &t.m.note
+	if j.State.Ended() || j.State == backend.JobError {
+		return
+	}
+	back := func(at time.Time, most time.Duration) bool { return at.After(t.now.Add(most + time.Minute)) }
+	if back(j.NextTry, retries[len(retries)-1]) {
+		t.job().NextTry = time.Time{}
+	}
+	for _, at := range []*time.Time{&j.LastStart, &j.AgedAt, &n.StopAt, &n.Both, &n.Left, &n.Tail, &n.Urged} {
+		if back(*at, 0) {
+			t.m.wrote = true
+			*at = t.now
+		}
+	}
+	if back(n.Stays, staysFor) {
+		t.note().Stays = time.Time{}
+	}
 }
 
 // turn is one call of next.
@@ -193,6 +221,7 @@ func (t *turn) waiting() {
 		return
 	}
 	t.tidy()
+	t.facts()
 	if t.s.broken != 0 && !j.Held {
 		t.job().Held = true
 		t.become(backend.JobHeld, "held", fmt.Sprintf("job %d, which it waits for, %s: release or cancel it", t.s.broken, howEnded(t.s.how)))
@@ -210,6 +239,25 @@ func (t *turn) waiting() {
 	}
 	if j.NextTry.After(t.now) {
 		t.wake(j.NextTry)
+	}
+}
+
+// facts takes in what became of the VM's definition while the job waits: it is
+// started as what it is by then.
+func (t *turn) facts() {
+	vm := t.s.is
+	if vm == nil {
+		return
+	}
+	j := &t.m.job
+	if vm.Name != "" && vm.Name != j.Name {
+		t.job().Name = vm.Name
+	}
+	if vm.VCPUs > 0 && vm.VCPUs != j.Size.VCPU {
+		t.job().Size.VCPU = vm.VCPUs
+	}
+	if vm.MemoryMax > 0 && vm.MemoryMax != j.Size.Memory {
+		t.job().Size.Memory = vm.MemoryMax
 	}
 }
 

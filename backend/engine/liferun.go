@@ -15,18 +15,18 @@ func (t *turn) running() {
 	case !t.active():
 		t.ended()
 		return
+	case j.Cancel: // also while it is on two hosts, which can last for ever
+		t.stop(stopCancel, "cancelled")
+		return
+	case t.overLimit():
+		t.stop(stopLimit, "its limit of "+short(j.Limit)+" is reached")
+		return
 	case t.s.away != nil:
 		t.twoPlaces()
 		return
 	case j.State == backend.JobMigrating || !t.m.note.Both.IsZero():
 		t.note().Both = time.Time{}
 		t.become(backend.JobRunning, "", "")
-		return
-	case j.Cancel:
-		t.stop(stopCancel, "cancelled")
-		return
-	case t.overLimit():
-		t.stop(stopLimit, "its limit of "+short(j.Limit)+" is reached")
 		return
 	}
 	t.pausedWords()
@@ -144,6 +144,8 @@ func (t *turn) ended() {
 	switch {
 	case t.s.away != nil:
 		t.follow()
+	case t.m.note.Moved && (t.s.vm == nil || t.rebooted()):
+		t.puzzled("its host has another address in the config since it started, and is booted anew or another machine: see whether it still runs at the old address, then retry or cancel it")
 	case how == "migrated":
 		t.leftBehind()
 	case t.m.note.Stop == stopLimit:
@@ -158,9 +160,13 @@ func (t *turn) ended() {
 		t.fail("its QEMU ended by itself: libvirt says " + how)
 	case how == "daemon":
 		t.fail("its QEMU was gone when libvirtd came back")
+	case t.m.note.Aside == asideSave && how == "shutdown": // it came to its end before it could be saved
+		t.become(backend.JobDone, "done", "")
 	case t.m.note.Aside != "":
 		t.putAside()
 	case how == "saved" && !t.m.note.Stays.IsZero(): // by a save of ours that took longer than we waited
+		t.putAside()
+	case how == "shutdown" && !t.m.note.Urged.IsZero() && t.now.Sub(t.m.note.Urged) < heeds: // so did this guest
 		t.putAside()
 	case how == "saved":
 		t.job().Held = true
@@ -286,6 +292,7 @@ func (t *turn) aside() {
 		t.m.act = actShutdown
 		t.wake(t.now.Add(t.r.stop))
 	case t.now.Sub(n.StopAt) >= t.r.stop:
+		t.note().Urged = n.StopAt
 		t.stays("its guest does not shut down")
 	default:
 		t.wake(n.StopAt.Add(t.r.stop))
@@ -319,13 +326,20 @@ func (t *turn) saving() {
 	}
 }
 
+// staysFor is how long a job that could not be put aside is left alone.
+const staysFor = time.Hour
+
 // stays gives up putting a job aside.
 func (t *turn) stays(words string) {
 	n := t.note()
-	n.Aside, n.StopAt, n.Stays = "", time.Time{}, t.now.Add(time.Hour)
+	n.Aside, n.StopAt, n.Stays = "", time.Time{}, t.now.Add(staysFor)
 	t.job().Words = words
 	t.become(backend.JobRunning, "not put aside", words)
 }
+
+// heeds is how long after it was asked to make room a guest's end still counts
+// as its answer, when it was no longer waited for.
+const heeds = 15 * time.Minute
 
 // putAside is a job that has made room: it waits again, as old as it was.
 func (t *turn) putAside() {

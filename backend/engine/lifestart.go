@@ -161,7 +161,7 @@ func (t *turn) refused(words string, code backend.ReasonCode, heals bool) {
 // healing are the errors that can go away by themselves.
 var healing = []error{
 	backend.ErrNoMemory, backend.ErrLocked, backend.ErrTimeout, backend.ErrUnreachable, backend.ErrBusy,
-	backend.ErrStuck, backend.ErrClosed, backend.ErrState,
+	backend.ErrStuck, backend.ErrClosed, backend.ErrState, backend.ErrReadOnly,
 }
 
 // heals reports whether trying a refused start again can help.

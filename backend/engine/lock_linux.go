@@ -24,7 +24,7 @@ func takeLock(path string) (f *os.File, held bool, err error) {
 	lock := unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart}
 	err = unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &lock)
 	if err == nil {
-		return f, false, nil
+		return signed(f)
 	}
 	held = errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES)
 	if held {
@@ -33,16 +33,20 @@ func takeLock(path string) (f *os.File, held bool, err error) {
 	return nil, held, errors.Join(err, f.Close())
 }
 
-// lockHeld reports whether somebody has the lock.
-func lockHeld(path string) (bool, error) {
+// lockHeld reports whether somebody has the lock, and which process: 0 when
+// that has only just taken it.
+func lockHeld(path string) (held bool, pid int, err error) {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if errors.Is(err, os.ErrNotExist) {
-		return false, nil
+		return false, 0, nil
 	}
 	if err != nil {
-		return false, err
+		return false, 0, err
 	}
+	defer func() { err = errors.Join(err, f.Close()) }()
 	lock := unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart}
-	err = unix.FcntlFlock(f.Fd(), unix.F_OFD_GETLK, &lock)
-	return err == nil && lock.Type != unix.F_UNLCK, errors.Join(err, f.Close())
+	if err = unix.FcntlFlock(f.Fd(), unix.F_OFD_GETLK, &lock); err != nil || lock.Type == unix.F_UNLCK {
+		return false, 0, err
+	}
+	return true, signature(f), nil
 }

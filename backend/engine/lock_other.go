@@ -21,7 +21,7 @@ func takeLock(path string) (f *os.File, held bool, err error) {
 	}
 	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if err == nil {
-		return f, false, nil
+		return signed(f)
 	}
 	held = errors.Is(err, syscall.EWOULDBLOCK)
 	if held {
@@ -30,14 +30,20 @@ func takeLock(path string) (f *os.File, held bool, err error) {
 	return nil, held, errors.Join(err, f.Close())
 }
 
-// lockHeld reports whether somebody has the lock, by taking it for a moment.
-func lockHeld(path string) (bool, error) {
-	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
-		return false, nil
+// lockHeld reports whether somebody has the lock, by trying it, and which
+// process: 0 when that has only just taken it.
+func lockHeld(path string) (held bool, pid int, err error) {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if errors.Is(err, os.ErrNotExist) {
+		return false, 0, nil
 	}
-	f, held, err := takeLock(path)
-	if f != nil {
-		err = errors.Join(err, f.Close())
+	if err != nil {
+		return false, 0, err
 	}
-	return held, err
+	defer func() { err = errors.Join(err, f.Close()) }()
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return true, signature(f), nil
+	}
+	return false, 0, err
 }

@@ -103,7 +103,7 @@ func (e *Engine) starts(s *survey, o *outlook, p queue.Plan, was []backend.Job) 
 		_, busy := e.busy[j.ID]
 		see, sure := s.sight(&was[at], n)
 		before, waits := pending[host]
-		if busy || !sure || !see.others || see.away != nil || !v.up() || waits && before < p.Jobs[start.Job].Position {
+		if busy || !sure || !see.others || see.away != nil || !v.up() || e.givesBack(j.VM, host) || waits && before < p.Jobs[start.Job].Position {
 			unsure = true
 			continue
 		}

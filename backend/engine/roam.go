@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -16,7 +17,10 @@ const (
 	reachAgain = 10 * time.Minute
 	// reachMost is how many jobs from the head of the queue other hosts are
 	// asked about: those behind them have time.
-	reachMost     = 100
+	reachMost = 100
+	// reachAtOnce is how many such questions are open at a time: a host has few
+	// workers, and each question occupies two of them for a while.
+	reachAtOnce   = 8
 	reachDeadline = time.Minute
 )
 
@@ -71,6 +75,9 @@ func (e *Engine) reachable(j *backend.Job, host string) bool {
 	if r != nil && (r.at.IsZero() || e.o.Clock.Now().Sub(r.at) < reachAgain) {
 		return r.yes
 	}
+	if e.asking >= reachAtOnce { // the next answer brings the next turn
+		return r != nil && r.yes
+	}
 	reacher, ok := a.host.(backend.Reacher)
 	_, defines := a.host.(backend.Definer)
 	source := e.source(&backend.Job{VM: j.VM, RunsOn: host}, note{Copy: host}, actStart)
@@ -79,6 +86,7 @@ func (e *Engine) reachable(j *backend.Job, host string) bool {
 	}
 	e.reaches[key] = &reached{asked: e.o.Clock.Now(), yes: r != nil && r.yes}
 	vm := j.VM
+	e.asking++
 	e.spawn(func() {
 		ctx, cancel := context.WithTimeout(e.acts, reachDeadline)
 		defer cancel()
@@ -87,6 +95,7 @@ func (e *Engine) reachable(j *backend.Job, host string) bool {
 			err = reacher.Reach(ctx, xml)
 		}
 		e.post(func() {
+			e.asking--
 			now := e.o.Clock.Now()
 			e.reaches[key] = &reached{asked: now, at: now, yes: err == nil}
 		})
@@ -130,30 +139,64 @@ func putCopies(tx *store.Tx, list []copied) error {
 // tidyCopies undefines what was defined for a run that is over: the definition
 // and nothing else.
 func (e *Engine) tidyCopies(s *survey) {
+	maps.DeleteFunc(e.chores, func(c copied, seq int64) bool {
+		v := s.views[c.Host]
+		return seq > 0 && (v == nil || v.seq >= seq)
+	})
 	for _, c := range e.copies {
 		v := s.views[c.Host]
 		_, busy := e.busy[c.Job]
-		if busy || e.chores[c] || s.uses(c) || !v.up() || v.seq < e.news.acted[c.Job][c.Host] {
+		if _, going := e.chores[c]; busy || going || s.uses(c) || !v.up() || v.seq < e.news.acted[c.Job][c.Host] {
 			continue
 		}
 		vm := v.vms[c.VM]
 		if vm != nil && (vm.State.Active() || vm.ManagedSave) {
 			continue // somebody uses it, or its saved state waits there
 		}
-		e.chores[c] = true
+		last, sure := s.lastDefinition(c)
+		if vm != nil && last && !sure {
+			continue
+		}
+		e.chores[c] = 0
 		a := e.agents[c.Host]
 		e.spawn(func() {
-			err := e.undefine(a, c, vm == nil)
-			e.post(func() { e.tidied(c, err) })
+			err := e.undefine(a, c, vm == nil || last)
+			e.post(func() { e.tidied(c, a, err) })
 		})
 	}
 }
 
-// uses reports whether the job of a copy may still need it.
+// uses reports whether a job may need a copy: its own, or a later one of the
+// same VM.
 func (s *survey) uses(c copied) bool {
-	for i := range s.book.jobs {
-		if j := &s.book.jobs[i]; j.ID == c.Job {
-			return j.State.Holds() && j.RunsOn == c.Host
+	return slices.ContainsFunc(s.book.jobs, func(j backend.Job) bool {
+		return j.VM == c.VM && j.State.Holds() && j.RunsOn == c.Host
+	})
+}
+
+// lastDefinition reports whether no other host is seen to define the VM of a
+// copy, and whether all were asked: then somebody has made the copy's host the
+// VM's home, and it stays there.
+func (s *survey) lastDefinition(c copied) (last, sure bool) {
+	last, sure = true, true
+	for name, v := range s.views {
+		if name == c.Host {
+			continue
+		}
+		sure = sure && v.up()
+		if v.up() && v.vms[c.VM] != nil {
+			last = false
+		}
+	}
+	return last, sure
+}
+
+// givesBack reports whether a definition of the VM is being taken from the
+// host, or was and the host has not been read since.
+func (e *Engine) givesBack(vm backend.UUID, host string) bool {
+	for c := range e.chores {
+		if c.VM == vm && c.Host == host {
+			return true
 		}
 	}
 	return false
@@ -175,8 +218,8 @@ func (e *Engine) undefine(a *agent, c copied, gone bool) error {
 
 // tidied strikes a copy off the list. One that could not be undefined is tried
 // again when its host is read the next time.
-func (e *Engine) tidied(c copied, err error) {
-	delete(e.chores, c)
+func (e *Engine) tidied(c copied, a *agent, err error) {
+	e.chores[c] = a.look()
 	if err != nil {
 		return
 	}

@@ -1,7 +1,10 @@
 package engine
 
 import (
+	"cmp"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"berth/backend"
@@ -16,6 +19,7 @@ type survey struct {
 	front int64
 	ours  map[string]map[backend.UUID]string // by host: the VMs of jobs with a berth there, and the boot they were started in
 	found map[backend.UUID][]sighting        // of the VMs of all jobs
+	twins map[string]string                  // hosts that are another one under a second address, and that one
 }
 
 // sighting is a VM on one host.
@@ -40,10 +44,15 @@ func (e *Engine) survey(b *book, offs map[string]time.Time) *survey {
 			s.ours[j.RunsOn][j.VM] = b.notes[j.ID].Boot
 		}
 	}
+	for name, v := range e.missing {
+		s.views[name] = v
+	}
 	for name, a := range e.agents {
 		a.care(s.ours[name])
-		v := a.now()
-		s.views[name] = v
+		s.views[name] = a.now()
+	}
+	s.dropTwins()
+	for name, v := range s.views {
 		for u, vm := range v.vms {
 			if list, queued := s.found[u]; queued {
 				s.found[u] = append(list, sighting{name, vm})
@@ -56,10 +65,50 @@ func (e *Engine) survey(b *book, offs map[string]time.Time) *survey {
 	return s
 }
 
+// dropTwins looks for hosts that are one machine under two addresses. Its room
+// is there once, and its VMs run once, so one of them is left out: the one
+// where no job has a berth, else the later by name.
+func (s *survey) dropTwins() {
+	s.twins = map[string]string{}
+	boots := map[string]string{}
+	names := slices.SortedFunc(maps.Keys(s.views), func(a, b string) int {
+		return cmp.Or(cmp.Compare(min(len(s.ours[b]), 1), min(len(s.ours[a]), 1)), cmp.Compare(a, b))
+	})
+	for _, name := range names {
+		v := s.views[name]
+		if !v.up() || v.has.Boot == "" || strings.HasPrefix(v.has.Boot, bootPrefix) {
+			continue
+		}
+		first, known := boots[v.has.Boot]
+		switch {
+		case !known:
+			boots[v.has.Boot] = name
+		case len(s.ours[name]) == 0 && haveCommon(s.views[first].vms, v.vms):
+			s.twins[name] = first
+			delete(s.views, name)
+		}
+	}
+}
+
+// haveCommon reports whether both have a VM in common: two daemons of one machine,
+// such as a person's own and the system's, have none.
+func haveCommon(a, b map[backend.UUID]*backend.VM) bool {
+	for u := range a {
+		if b[u] != nil {
+			return true
+		}
+	}
+	return false
+}
+
 // host enters what was seen of a host.
 func (s *survey) host(h *backend.QueueHost) {
 	v := s.views[h.Name]
-	if v == nil { // its connection could not be made
+	if of := s.twins[h.Name]; of != "" {
+		h.Down, h.Trouble = true, "it is the same machine as "+of+": take one of them out of the queue"
+		return
+	}
+	if v == nil {
 		return
 	}
 	down := !v.down.IsZero()
@@ -116,11 +165,19 @@ func (s *survey) sight(j *backend.Job, n note) (sight, bool) {
 	}
 	see.down, see.boot = v.down, v.has.Boot
 	_, see.off = s.offs[j.RunsOn]
-	see.fence = len(s.e.o.Limits(j.RunsOn).Fence) > 0
+	see.fence = s.mayFence(j.RunsOn, v)
 	see.fresh = s.read(j.ID, j.RunsOn)
 	see.vm, see.last = v.vms[j.VM], v.last[j.VM]
 	see.roams = j.Host == "" && len(n.Fits) > 1 && slices.ContainsFunc(n.Fits, func(h string) bool { return h != j.RunsOn && !n.Barred[h] })
 	return see, true
+}
+
+// mayFence reports whether a host that cannot be asked may have its power cut.
+// One that turns us away is alive, and at one that a person has drained
+// somebody is at work.
+func (s *survey) mayFence(host string, v *view) bool {
+	drained := slices.ContainsFunc(s.book.hosts, func(h backend.QueueHost) bool { return h.Name == host && h.Drained })
+	return v.dead && !drained && s.e.agents[host] != nil && len(s.e.o.Limits(host).Fence) > 0
 }
 
 // elsewhere looks for the job's VM on all hosts but its own; on all when it
@@ -141,6 +198,9 @@ func (s *survey) elsewhere(j *backend.Job, n note, see *sight, waits bool) (all 
 			continue
 		}
 		see.seen = append(see.seen, f.host)
+		if !f.vm.FactsAt.IsZero() && (see.is == nil || f.host == j.Home) {
+			see.is = f.vm
+		}
 		if f.vm.ManagedSave {
 			saved = f.host
 		}

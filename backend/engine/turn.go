@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"time"
@@ -112,24 +113,49 @@ func (e *Engine) keepAgents(ctx context.Context, b *book) {
 		if a != nil && a.spec == spec {
 			continue
 		}
-		if a != nil {
-			a.retire()
-			delete(e.agents, spec.Name)
-		}
+		e.dismiss(spec.Name)
 		host, err := e.o.Connect(spec.Name, spec.URI)
 		if err != nil {
-			b.hosts[i].Trouble = backend.Clean(err.Error())
-			b.hosts[i].Down = true
+			e.miss(spec.Name, b.now, err)
 			continue
 		}
+		delete(e.missing, spec.Name)
 		e.employ(ctx, newAgent(spec, host, e.o.Clock, e.wakeUp))
 	}
-	for name, a := range e.agents {
-		if !slices.ContainsFunc(b.hosts, func(h backend.QueueHost) bool { return h.Name == name }) {
-			a.retire()
-			delete(e.agents, name)
+	known := func(name string) bool {
+		return slices.ContainsFunc(b.hosts, func(h backend.QueueHost) bool { return h.Name == name })
+	}
+	for name := range e.agents {
+		if !known(name) {
+			e.dismiss(name)
 		}
 	}
+	maps.DeleteFunc(e.missing, func(name string, _ *view) bool { return !known(name) })
+}
+
+// miss notes that no connection to a host could be made, which says nothing of
+// the host: it counts as one that does not answer, from then on.
+func (e *Engine) miss(host string, now time.Time, err error) {
+	v := view{down: now}
+	if old := e.missing[host]; old != nil {
+		v = *old
+	}
+	v.why = backend.Clean(err.Error())
+	e.missing[host] = &v
+}
+
+// dismiss ends a host's agent. What was asked of it is known by the numbers of
+// readings, so the next one counts on.
+func (e *Engine) dismiss(host string) {
+	a := e.agents[host]
+	if a == nil {
+		return
+	}
+	a.retire()
+	delete(e.agents, host)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	e.readings[host] = a.begun
 }
 
 // employ starts an agent.
@@ -145,6 +171,7 @@ func (e *Engine) employ(ctx context.Context, a *agent) {
 			}
 		})
 	}
+	a.begun = e.readings[a.spec.Name]
 	e.agents[a.spec.Name] = a
 	e.tend(func() {
 		defer close(ended)
