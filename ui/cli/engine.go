@@ -264,6 +264,18 @@ func (a *app) stopEngine(ctx context.Context, q backend.Queue, e backend.EngineS
 	if !e.Running {
 		return errors.New("no engine runs")
 	}
+	for e.PID == 0 { // it has only just begun, and has not said who it is
+		if err := pause(ctx, spawnStep); err != nil {
+			return err
+		}
+		st, err := q.State(ctx)
+		if err != nil {
+			return err
+		}
+		if e = st.Engine; !e.Running {
+			return errors.New("no engine runs")
+		}
+	}
 	pid := e.PID
 	machine, err := os.Hostname()
 	if err == nil && machine != e.Host {
