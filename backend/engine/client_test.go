@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -127,6 +128,7 @@ func TestExplainAndWhatIf(t *testing.T) {
 	b := r.submit("hv1", "b", estimate(2*time.Hour))
 	c := r.submit("hv1", "c", func(s *backend.JobSpec) { s.Estimate = time.Hour; s.After = []backend.JobID{b} })
 	r.must()
+	r.clock.advance(50 * time.Second) // since the last pass
 	x, err := r.c.Explain(t.Context(), b)
 	if err != nil {
 		t.Fatal(err)
@@ -136,6 +138,13 @@ func TestExplainAndWhatIf(t *testing.T) {
 	}
 	if len(x.Factors) == 0 || len(x.Blocks) != 1 || x.Blocks[0] != c || len(x.Events) == 0 {
 		t.Errorf("factors %v, blocks %v, %d events", x.Factors, x.Blocks, len(x.Events))
+	}
+	parts := 0.0
+	for _, f := range x.Factors {
+		parts += f.Value
+	}
+	if math.Abs(parts-x.Job.Score) > 1e-9 {
+		t.Errorf("factors %v add up to %v, together they are said to be %v", x.Factors, parts, x.Job.Score)
 	}
 	if x, err = r.c.Explain(t.Context(), a); err != nil || x.Job.State != backend.JobRunning {
 		t.Errorf("a running job: %v, %+v", err, x.Job)

@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -397,6 +398,31 @@ func TestNothingIsKeptOfJobsThatEnded(t *testing.T) {
 	r.is(id, backend.JobDone)
 	if len(r.e.done)+len(r.e.busy)+len(r.e.cache.notes)+len(r.e.sizes) != 0 {
 		t.Errorf("it keeps %v, %v, %v, %v", r.e.done, r.e.busy, r.e.cache.notes, r.e.sizes)
+	}
+}
+
+// TestAJobBoundToAHostIsSaidToBe.
+func TestAJobBoundToAHostIsSaidToBe(t *testing.T) {
+	r := newRig(t, "hv1", "hv2", "hv3")
+	r.hosts["hv1"].add("vm", 16, 4, 0)
+	r.hosts["hv1"].has.VCPU, r.hosts["hv2"].reach = 32, nil
+	r.hosts["hv2"].has.VCPU = 32
+	id := r.submit("hv1", "vm", func(s *backend.JobSpec) { s.Host, s.Hold = "hv1", true })
+	r.must()
+	detail := func(host int) string {
+		t.Helper()
+		x, err := r.c.Explain(t.Context(), id)
+		if err != nil || len(x.Hosts) != 3 {
+			t.Fatalf("%v: hosts %+v", err, x.Hosts)
+		}
+		return x.Hosts[host].Why.Detail
+	}
+	if detail(0) != "" || detail(1) != "it is bound to hv1" {
+		t.Errorf("hv1: %q, hv2: %q", detail(0), detail(1))
+	}
+	r.change(id, backend.JobChange{Host: ptr("")})
+	if detail(1) != "" || !strings.Contains(detail(2), "not defined here") {
+		t.Errorf("unbound: hv2: %q, hv3: %q", detail(1), detail(2))
 	}
 }
 

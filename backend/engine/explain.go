@@ -68,7 +68,7 @@ func (o *outlook) explain(x *backend.Explanation) {
 		return
 	}
 	w := queue.Explain(o.in, at)
-	x.Factors = w.Factors
+	x.Factors, x.Job.Score = w.Factors, w.Verdict.Score // of now, both
 	for _, i := range w.Ahead {
 		if len(x.Ahead) < aheadMost {
 			x.Ahead = append(x.Ahead, o.book.jobs[o.waiting[i]])
@@ -76,6 +76,9 @@ func (o *outlook) explain(x *backend.Explanation) {
 	}
 	for h, fit := range w.Hosts {
 		f := backend.HostFit{Host: o.in.Hosts[h].Name, Fits: fit.Fits, Why: fit.Why, At: moment(fit.At)}
+		if detail := o.forbids(&x.Job, f.Host); detail != "" {
+			f.Why = backend.Reason{Code: backend.WhyAffinity, Detail: detail}
+		}
 		for _, s := range fit.Short {
 			f.Short = append(f.Short, shortage(s))
 		}
@@ -84,6 +87,22 @@ func (o *outlook) explain(x *backend.Explanation) {
 	for _, r := range w.Sooner {
 		x.Sooner = append(x.Sooner, backend.Remedy{Text: r.Text, ETA: moment(r.At)})
 	}
+}
+
+// forbids says why a job may not use a host at all; "" when it may.
+func (o *outlook) forbids(j *backend.Job, host string) string {
+	n := o.book.notes[j.ID]
+	switch {
+	case j.Host != "" && j.Host != host:
+		return "it is bound to " + j.Host
+	case j.Host != "":
+		return ""
+	case n.Barred[host]:
+		return "this host has refused to start it for good"
+	case len(n.Fits) > 0 && !slices.Contains(n.Fits, host), len(n.Fits) == 0 && j.Home != host:
+		return "its VM is not defined here, and could not run here as far as is known"
+	}
+	return ""
 }
 
 // shortage is a lack in the scheduler's units as ours.
