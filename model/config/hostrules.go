@@ -58,7 +58,7 @@ var hostRules = []hostRule{
 		func(r *HostRules) *float64 { return &r.MemoryOvercommit }, func(o *HostOverrides) **float64 { return &o.MemoryOvercommit }, node.ratio, numberText),
 	rule("disk_reserve", "percentage of the storage kept free",
 		func(r *HostRules) *float64 { return &r.DiskReserve }, func(o *HostOverrides) **float64 { return &o.DiskReserve }, node.percent, percentText),
-	rule("fence", "shell command that makes sure a lost host is off, and ends with status 0 only then; $BERTH_HOST is its name",
+	rule("fence", "shell command that makes sure a lost host is off, and ends with status 0 only then; $BERTH_HOST is its name. A stopped libvirtd looks like a lost host: drain one before you work on it, it is not fenced then",
 		func(r *HostRules) *string { return &r.Fence }, func(o *HostOverrides) **string { return &o.Fence }, node.word, func(s string) string { return s }),
 }
 

@@ -104,7 +104,7 @@ func queueSettings() []Setting {
 	return append(list,
 		named("hosts", "the five above for single hosts, by their names", Setting{set: setQueueHosts, show: showQueueHosts}),
 		named("idle", "after which an engine without work ends; 0: never", span(func(q *Queue) *time.Duration { return &q.Idle })),
-		named("stop_grace", "time for a guest to shut down, at its limit or when cancelled, before its power is cut", span(func(q *Queue) *time.Duration { return &q.StopGrace })),
+		named("stop_grace", "time for a guest to shut down before its power is cut, at its limit; one that is cancelled is asked again, for only force cuts its power", span(func(q *Queue) *time.Duration { return &q.StopGrace })),
 		named("save_grace", "time to write a preempted guest's memory to disk, before it is asked to shut down instead", span(func(q *Queue) *time.Duration { return &q.SaveGrace })),
 		named("lost_grace", "time to wait for a host that does not answer before it counts as lost", span(func(q *Queue) *time.Duration { return &q.LostGrace })),
 		named("keep", "how long ended jobs are remembered; 0: for ever", span(func(q *Queue) *time.Duration { return &q.Keep })),
