@@ -92,14 +92,11 @@ func (b *board) factors(wi int32) []backend.Factor {
 		add("size", s, "takes "+percent(b.share(&j.Size))+" of the largest host")
 		add("nice", -float64(j.Nice), "nice "+whole(int64(j.Nice)))
 	case Aged:
-		ratio := (float64(b.age(w)) + w.bulk) / w.bulk
+		ratio := b.bulkRatio(w)
 		add("ratio", ratio, "waited "+age+"; runs "+span(j.Estimate)+", probably "+span(w.expect())+
 			", on "+percent(b.share(&j.Size))+" of the largest host")
 		if w.urgency != 1 {
 			add("priority", (w.urgency-1)*ratio, "priority "+whole(int64(j.Priority))+", nice "+whole(int64(j.Nice))+": counts ×"+times(w.urgency))
-		}
-		if w.score >= overdueScore {
-			add("age", w.score-w.urgency*ratio, "waits too long: before all who wait less than "+span(overdue))
 		}
 	default:
 		add("age", w.score, "waited "+age)

@@ -68,7 +68,7 @@ func (b *board) promise(w *waiting) Promise {
 	if w.fate != reserved || !b.policy.Firm || b.policy.NPlus1 || len(w.job.Near) > 0 {
 		return Promise{}
 	}
-	if b.policy.Order == Aged && b.age(w) < firmAge && !w.job.Promise.Made && !w.urgent {
+	if !b.matured(w) && !w.job.Promise.Made && !w.urgent {
 		return Promise{}
 	}
 	at := w.at

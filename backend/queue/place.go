@@ -232,9 +232,9 @@ func (h *host) dot(s *Size) float64 {
 // What shapes the placement Snug.
 const (
 	// snugGrain is below which differences in the time left hardly count.
-	snugGrain = 10 * minute
+	snugGrain = hour
 	// snugLeft is what being full is worth beside ending together.
-	snugLeft = 0.2
+	snugLeft = 0.1
 )
 
 // snug is berth's own: a job goes where what runs longest ends about when it

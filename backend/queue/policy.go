@@ -53,8 +53,8 @@ type Policy struct {
 	NPlus1    bool // any one host's VMs must find room on the others
 	// Firm lets the queue make promises, and keep them: a job that was promised
 	// a start stays at the head until it starts, whatever the order says of
-	// others by then. Aged promises only to jobs that have waited for some
-	// hours, the other orders to every head. Without Firm, which is what the
+	// others by then. Aged promises to jobs that have waited for a while,
+	// the other orders to every head. Without Firm, which is what the
 	// reference figures of SJF, HRRN and Priority mean, the head has a
 	// reservation while it is the head, and may lose it to a better one.
 	Firm bool

@@ -124,7 +124,7 @@ func TestOrders(t *testing.T) {
 	long := with(job(1, 1, 1, 10000), func(j *Job) { j.Age = 500 })
 	short := with(job(2, 1, 1, 100), func(j *Job) { j.Age = 400 })
 	dear := with(job(3, 1, 1, 20000), func(j *Job) { j.Age, j.Priority = 300, 90 })
-	old := with(job(4, 8, 16, 50000), func(j *Job) { j.Age = overdue })
+	old := with(job(4, 8, 16, 50000), func(j *Job) { j.Age = 44 * hour })
 	nice := with(job(5, 1, 1, 100), func(j *Job) { j.Age, j.Nice = 400, 1000 })
 	for _, c := range []struct {
 		order Order
@@ -134,7 +134,7 @@ func TestOrders(t *testing.T) {
 		{SJF, []int64{2, 5, 1, 3, 4}},
 		{HRRN, []int64{2, 5, 4, 1, 3}},
 		{Priority, []int64{3, 1, 2, 4, 5}},
-		{Aged, []int64{4, 2, 5, 3, 1}},
+		{Aged, []int64{2, 3, 5, 4, 1}},
 	} {
 		in := Input{Now: 1000, Policy: Policy{Order: c.order, Backfill: EASY, Placement: FirstFit}, Hosts: []Host{one("a")},
 			Running: []Running{runs(100, 0, 8, 2, 2000)}, Jobs: []Job{long, short, dear, old, nice}}
