@@ -34,7 +34,10 @@ func (a *App) refuse(v backend.Verb, r *Row) error {
 	if r.Pending != "" && !overrides(v, r.Pending) {
 		return fmt.Errorf("%s is still %s (%s stops waiting)", r.Name, r.Pending.Info().Doing, a.KeyFor("give-up"))
 	}
-	return v.Check(&r.VM)
+	if err := v.Check(&r.VM); err != nil {
+		return err
+	}
+	return CheckTwin(v, &r.VM, a.Fleet.rowsOf(r.UUID))
 }
 
 // refused is refuse in words, or "".

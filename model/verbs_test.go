@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -313,5 +314,41 @@ func TestTheTrailIsWrittenBeforeTheEndAndNotForTheDemo(t *testing.T) {
 			t.Fatalf("demo %t: %d entries, want %d:\n%s", demo, n, want, b)
 		}
 		_ = os.Remove(path)
+	}
+}
+
+func TestAVMThatRunsElsewhereIsNotStarted(t *testing.T) {
+	home, other := newFakeHost("hv1", "-a"), newFakeHost("hv2")
+	roams := other.add("a", 1)
+	roams.UUID = home.vms[0].UUID
+	h := newHarness(t, Options{Hosts: hosts(home, other)})
+	h.app.VMs.SelectKey(backend.Key{Host: "hv1", UUID: home.vms[0].UUID})
+	for key, v := range map[string]backend.Verb{"s": backend.VerbStart, "P": backend.VerbStartPaused} {
+		h.keys(key)
+		h.wantStatus("a is running on hv2")
+		if len(home.done) > 0 {
+			t.Fatalf("%s was done: %+v", v, home.done)
+		}
+	}
+	roams.State = backend.Shutoff
+	h.pass(2 * time.Second)
+	h.keys("s")
+	if len(home.done) != 1 {
+		t.Fatalf("it is off there now: %+v", home.done)
+	}
+}
+
+func TestAHostThatDoesNotAnswerIsNoTwin(t *testing.T) {
+	vm := backend.VM{Host: "hv1", Name: "a", UUID: backend.UUID{1}}
+	twin := Row{VM: backend.VM{Host: "hv2", Name: "a", UUID: backend.UUID{1}, State: backend.Paused}}
+	check := func(v backend.Verb) error { return CheckTwin(v, &vm, slices.Values([]*Row{{VM: vm}, &twin})) }
+	if err := check(backend.VerbRestore); !errors.Is(err, ErrTwin) {
+		t.Errorf("restoring beside a paused twin: %v", err)
+	}
+	if err := check(backend.VerbAutostartOn); err != nil {
+		t.Errorf("what starts nothing is refused: %v", err)
+	}
+	if twin.HostDown = true; check(backend.VerbStart) != nil {
+		t.Error("nothing can replace a VM of a lost host")
 	}
 }

@@ -285,7 +285,10 @@ func (j *verbJob) refusal(r *model.Row) error {
 	if h := j.inv.hosts[r.Host]; h.ReadOnly() {
 		return fmt.Errorf("%w: %s was opened without permission to change anything", backend.ErrReadOnly, h.Name())
 	}
-	return j.verb.Check(&r.VM)
+	if err := j.verb.Check(&r.VM); err != nil {
+		return err
+	}
+	return model.CheckTwin(j.verb, &r.VM, slices.Values(j.inv.rows))
 }
 
 // outcome is what stdout says of a VM that was done: what libvirt accepted is
