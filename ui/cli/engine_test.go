@@ -35,8 +35,11 @@ func fakeEngine(how string) {
 	case "other": // another was quicker
 		ready()
 		os.Exit(0)
-	case "slow":
-		<-make(chan struct{})
+	case "slow": // until the test is over; nobody knows it by its number to end it
+		for parent := os.Getppid(); os.Getppid() == parent; {
+			time.Sleep(50 * time.Millisecond)
+		}
+		os.Exit(0)
 	case "lives":
 		sid, err := unix.Getsid(0)
 		if err != nil || sid != os.Getpid() {
