@@ -19,6 +19,8 @@ type board struct {
 	spare   []key     // the same
 	before  tree      // free as it was before the pass
 	roomy   tree      // what the hosts have altogether
+	seen    []int64   // by kind: the last search that saw an empty host of it
+	stamp   int64     // of the search
 	failed  sizes     // those that fit no host any more in this pass
 	never   sizes     // those that no believed end makes room for
 	tight   sizes     // those that fitted no host before the pass
@@ -44,6 +46,7 @@ type board struct {
 // host is one host of a board.
 type host struct {
 	name   string
+	kind   int32 // hosts of the same capacity are of one kind
 	took   int32 // the first job that started here in this pass; -1: none
 	cap    Size
 	free   Size
@@ -143,12 +146,20 @@ type eviction struct {
 // newBoard is a board of empty hosts.
 func newBoard(p Policy, hosts []Host) *board {
 	b := &board{policy: p, hosts: make([]host, len(hosts))}
+	kinds := map[Size]int32{}
 	for i, h := range hosts {
 		b.hosts[i] = host{name: h.Name, cap: h.Capacity, free: h.Capacity, out: h.Out, down: h.Why == HostDown, sorted: true, part: parts(&h.Capacity)}
+		k, ok := kinds[h.Capacity]
+		if !ok {
+			k = int32(len(kinds))
+			kinds[h.Capacity] = k
+		}
+		b.hosts[i].kind = k
 		if !h.Out {
 			b.most.grow(&h.Capacity)
 		}
 	}
+	b.seen = make([]int64, len(kinds))
 	b.index()
 	b.roomy.reset(len(hosts))
 	for i, h := range hosts {

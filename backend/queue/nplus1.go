@@ -136,8 +136,7 @@ func (g *guard) bars(wi int32) bool {
 // passes reports whether N+1 will let a job start when all that has a believed
 // end has ended.
 func (g *guard) passes(wi int32) bool {
-	empty := newBoard(g.b.policy, nil)
-	empty.hosts, empty.most = make([]host, len(g.b.hosts)), g.b.most
+	empty := &board{policy: g.b.policy, hosts: make([]host, len(g.b.hosts)), most: g.b.most}
 	for i := range empty.hosts {
 		h := &g.b.hosts[i]
 		e := host{name: h.name, cap: h.cap, free: h.cap, out: h.out}

@@ -16,16 +16,24 @@ func (b *board) place(wi int32) int {
 		w.span = b.span(later(b.now, w.estimate))
 	}
 	best, rank, any := -1, 0.0, false
-	for h := b.nextFor(w, 0); h >= 0; h = b.nextFor(w, h+1) {
+	b.stamp++
+	for i := b.nextFor(w, 0); i >= 0; i = b.nextFor(w, i+1) {
 		any = true
-		if !b.may(wi, h) {
-			continue
+		h := &b.hosts[i]
+		if len(h.runs) == 0 && !b.guard.on && len(h.holds) == 0 { // as good as another empty one of its kind
+			if b.seen[h.kind] == b.stamp {
+				continue
+			}
+			b.seen[h.kind] = b.stamp
 		}
 		if b.policy.Placement == FirstFit {
-			return h
+			if b.may(wi, i) {
+				return i
+			}
+			continue
 		}
-		if r := b.rank(w, &b.hosts[h]); best < 0 || r > rank {
-			best, rank = h, r
+		if r := b.rank(w, h); (best < 0 || r > rank) && b.may(wi, i) {
+			best, rank = i, r
 		}
 	}
 	if w.plain && !any {
