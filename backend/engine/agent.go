@@ -315,10 +315,24 @@ func (a *agent) readCapacity(ctx context.Context) (has backend.HostCapacity, kno
 	return has, s.CPUs > 0, nil
 }
 
+// mostLast is how many ends are remembered of domains that come and go.
+const mostLast = 1000
+
+// lately is why domains stopped last. Of those that are gone and nobody asks
+// for, which can be any number, nothing is kept in the long run.
+func (a *agent) lately(v *view) map[backend.UUID]string {
+	if len(a.v.last) <= mostLast {
+		return a.v.last
+	}
+	last := maps.Clone(a.v.last)
+	maps.DeleteFunc(last, func(u backend.UUID, _ string) bool { _, cared := a.cares[u]; return !cared && v.vms[u] == nil })
+	return last
+}
+
 // publish hands out a view.
 func (a *agent) publish(v *view) {
 	a.mu.Lock()
-	v.last = a.v.last // events may have come meanwhile
+	v.last = a.lately(v) // events may have come meanwhile
 	again := a.want > v.seq
 	a.v = v
 	a.mu.Unlock()

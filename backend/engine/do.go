@@ -115,9 +115,11 @@ func (e *Engine) record(a *agent, j *backend.Job, verb string, outcome error) {
 		At: e.o.Clock.Now(), Host: a.spec.Name, Verb: verb, VM: j.Name, UUID: j.VM.String(),
 		Detail: fmt.Sprintf("job %d of %s", j.ID, j.Owner),
 	}, outcome)
+	said := ""
 	if err != nil {
-		e.post(func() { e.trouble = backend.Clean(err.Error()) })
+		said = backend.Clean(err.Error())
 	}
+	e.untold.Store(&said)
 }
 
 // source is the agent of a host that has the definition of a VM which is about

@@ -3,11 +3,14 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"berth/backend"
+	"berth/backend/audit"
 	"berth/backend/store"
 )
 
@@ -177,6 +180,42 @@ func TestTheClockGoesBack(t *testing.T) {
 	h.with("runs", func(g *guest) { g.deaf = true })
 	r.pass(time.Hour)
 	r.is(runs, backend.JobTimeout)
+}
+
+// wound is a clock that was set: steady time knows nothing of it.
+type wound struct {
+	*manual
+	by time.Duration
+}
+
+func (c *wound) Steady() (time.Duration, bool) { return c.Now().Sub(dawn) - c.by, true }
+
+// TestTheClockIsSet: a limit is a time that the guest ran.
+func TestTheClockIsSet(t *testing.T) {
+	for _, by := range []time.Duration{48 * time.Hour, -48 * time.Hour} {
+		r := newRig(t, "hv1")
+		clock := &wound{manual: r.clock}
+		r.opt.Clock = clock
+		r.engine()
+		r.hosts["hv1"].add("vm", 8, 1, 0)
+		r.hosts["hv1"].add("waits", 8, 1, 0)
+		id := r.submit("hv1", "vm", func(s *backend.JobSpec) { s.Limit = 4 * time.Hour })
+		r.must()
+		waits := r.submit("hv1", "waits")
+		r.pass(2 * time.Hour)
+		before := ageOf(ptr(r.job(waits)), r.clock.Now())
+		clock.by = by
+		r.clock.advance(by)
+		r.must()
+		r.is(id, backend.JobRunning)
+		if age := ageOf(ptr(r.job(waits)), r.clock.Now()); age != before {
+			t.Errorf("its age is %v, and was %v", age, before)
+		}
+		r.pass(110 * time.Minute)
+		r.is(id, backend.JobRunning)
+		r.pass(11 * time.Minute)
+		r.is(id, backend.JobTimeout)
+	}
 }
 
 func ptr[T any](v T) *T { return &v }
@@ -423,6 +462,46 @@ func TestAJobBoundToAHostIsSaidToBe(t *testing.T) {
 	r.change(id, backend.JobChange{Host: ptr("")})
 	if detail(1) != "" || !strings.Contains(detail(2), "not defined here") {
 		t.Errorf("unbound: hv2: %q, hv3: %q", detail(1), detail(2))
+	}
+}
+
+// TestATrailThatCannotBeWrittenIsToldOf: what it should tell of has happened.
+func TestATrailThatCannotBeWrittenIsToldOf(t *testing.T) {
+	r := newRig(t, "hv1")
+	file := filepath.Join(t.TempDir(), "a file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.opt.Trail = audit.Open(filepath.Join(file, "audit.log"), func(string) string { return "" })
+	r.engine()
+	r.hosts["hv1"].add("vm", 1, 1, 0)
+	id := r.submit("hv1", "vm")
+	r.must()
+	r.is(id, backend.JobRunning)
+	if err := r.e.beat(t.Context(), r.clock.Now()); err != nil {
+		t.Fatal(err)
+	}
+	s, err := r.c.State(t.Context())
+	if err != nil || s.Engine.Trouble == "" {
+		t.Errorf("%v: the engine says %+v", err, s.Engine)
+	}
+}
+
+// TestEndsOfStrangersAreForgotten: domains that come and go are any number.
+func TestEndsOfStrangersAreForgotten(t *testing.T) {
+	clock := &manual{now: dawn}
+	a := newAgent(HostSpec{"hv1", "fake://hv1"}, newFakeHost("hv1", clock), clock, func() {})
+	ours := uuidFor("ours")
+	a.care(map[backend.UUID]string{ours: "boot 1 of hv1"})
+	a.heed(backend.Event{Kind: backend.EventLifecycle, UUID: ours, What: "stopped", Detail: "shutdown"})
+	for i := range 2 * mostLast {
+		a.heed(backend.Event{Kind: backend.EventLifecycle, UUID: uuidFor(fmt.Sprint("x", i)), What: "stopped", Detail: "destroyed"})
+	}
+	if err := a.read(t.Context(), true); err != nil {
+		t.Fatal(err)
+	}
+	if last := a.now().last; len(last) != 1 || last[ours] != "shutdown" {
+		t.Errorf("it remembers %d ends, and ours as %q", len(last), last[ours])
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/singleflight"
@@ -58,9 +59,11 @@ type Engine struct {
 	stale    bool             // words that hosts are off are too old
 	wrote    time.Time
 	pruned   time.Time
+	zero     time.Time // when the clock's steady time began, by the clock
 	beaten   time.Time
 	lazy     time.Time // since when there is nothing to do
 	trouble  string
+	untold   atomic.Pointer[string] // why the trail could not be written the last time; empty: it could
 	fault    error
 }
 
@@ -271,7 +274,11 @@ func (e *Engine) rest(ctx context.Context, wake time.Time) error {
 // beat gives a sign of life. Only the loss of the lease ends the engine.
 func (e *Engine) beat(ctx context.Context, now time.Time) error {
 	e.beaten = now
-	err := e.o.Store.Update(ctx, func(tx *store.Tx) error { return tx.Beat(e.epoch, now, e.trouble) })
+	trouble := e.trouble
+	if untold := e.untold.Load(); trouble == "" && untold != nil {
+		trouble = *untold
+	}
+	err := e.o.Store.Update(ctx, func(tx *store.Tx) error { return tx.Beat(e.epoch, now, trouble) })
 	if err != nil && !lasting(err) && ctx.Err() == nil {
 		return nil // the next turn tells the trouble
 	}

@@ -33,6 +33,9 @@ func (d *decision) step() string {
 // turn does all that can be done now, and says when to look again.
 func (e *Engine) turn(ctx context.Context) (wake time.Time, err error) {
 	e.takeIn()
+	if err := e.heedClock(ctx); err != nil {
+		return wake, err
+	}
 	now := e.o.Clock.Now()
 	b, offs, err := e.read(ctx, now)
 	if err != nil {
@@ -351,5 +354,6 @@ func (e *Engine) prune(ctx context.Context, now time.Time) error {
 		return nil
 	}
 	e.pruned = now
+	maps.DeleteFunc(e.reaches, func(_ reachKey, r *reached) bool { return !r.at.IsZero() && now.Sub(r.at) >= reachAgain })
 	return e.o.Store.Update(ctx, func(tx *store.Tx) error { return tx.Prune(now.Add(-e.o.Keep)) })
 }
