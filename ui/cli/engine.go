@@ -332,7 +332,10 @@ func (a *app) engineUnitCommand() *cobra.Command {
 // EngineUnit is the text of a systemd unit for the program at path. stateHome
 // is $XDG_STATE_HOME when that is set, since systemd would not know of it.
 func EngineUnit(path, stateHome string, user bool) string {
-	after, target := "\nAfter=libvirtd.service virtqemud.service network-online.target\nWants=network-online.target", "multi-user.target"
+	// Before libvirt-guests shuts guests down or saves them for the machine's own
+	// shutdown, the engine is gone: it would take that for the guests' will, and
+	// their jobs for done. The next one sees another boot.
+	after, target := "\nAfter=libvirtd.service virtqemud.service libvirt-guests.service network-online.target\nWants=network-online.target", "multi-user.target"
 	if user {
 		after, target = "", "default.target"
 	}

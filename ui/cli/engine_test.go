@@ -193,7 +193,7 @@ func TestLogLines(t *testing.T) {
 }
 
 func TestEngineUnit(t *testing.T) {
-	if got := EngineUnit("/usr/local/bin/berth", "", false); !strings.Contains(got, "\nExecStart=/usr/local/bin/berth engine --idle 0\n") || !strings.Contains(got, "After=libvirtd.service") ||
+	if got := EngineUnit("/usr/local/bin/berth", "", false); !strings.Contains(got, "\nExecStart=/usr/local/bin/berth engine --idle 0\n") || !strings.Contains(got, "After=libvirtd.service virtqemud.service libvirt-guests.service") ||
 		!strings.Contains(got, "WantedBy=multi-user.target") || strings.Contains(got, "Environment") {
 		t.Error(got)
 	}
