@@ -102,7 +102,7 @@ func applyValues(j *backend.Job, ch backend.JobChange, _ int64, _ time.Time) err
 	set(&j.Host, ch.Host)
 	set(&j.Begin, ch.Begin)
 	if !j.State.Waiting() && (ch.Estimate != nil || ch.Limit != nil) {
-		j.Expected = 0
+		j.Expected, j.Extended = 0, 0
 		if e := queue.Estimate(span(j.Estimate), span(j.Limit), nil); e < queue.Never {
 			j.Expected = time.Duration(e) * time.Second
 		}

@@ -75,6 +75,28 @@ func TestEstimatesDoNotKill(t *testing.T) {
 	}
 }
 
+// TestEstimatesAreExtendedByTheLadder: by 1, 5, 15 and 30 minutes, then 1 hour,
+// each after the one before was outlived; and never beyond the limit.
+func TestEstimatesAreExtendedByTheLadder(t *testing.T) {
+	r := newRig(t, "hv1")
+	r.hosts["hv1"].add("long", 1, 1, 0)
+	id := r.submit("hv1", "long", func(s *backend.JobSpec) { s.Estimate, s.Limit = 10*time.Minute, 90*time.Minute })
+	r.must()
+	for i, step := range []time.Duration{1, 5, 15, 30, 29} {
+		before := ptr(r.job(id)).Ends()
+		r.clock.advance(before.Sub(r.clock.Now()) + time.Second)
+		r.must()
+		j := r.is(id, backend.JobRunning)
+		if got := j.Ends().Sub(before); got != step*time.Minute || j.Extended != i+1 {
+			t.Fatalf("extended by %v (%d times), want %v", got, j.Extended, step*time.Minute)
+		}
+	}
+	r.change(id, backend.JobChange{Estimate: ptr(85 * time.Minute)})
+	if j := r.job(id); j.Extended != 0 || j.Expected != 85*time.Minute {
+		t.Errorf("told anew it is extended %d times and expected to run %v", j.Extended, j.Expected)
+	}
+}
+
 func TestCancel(t *testing.T) {
 	r := newRig(t, "hv1")
 	h := r.hosts["hv1"]

@@ -315,7 +315,7 @@ func (t *turn) foundRunning() {
 	j, n := t.job(), t.note()
 	vm := t.s.away
 	t.age(false)
-	j.RunsOn, j.Held, j.NextTry, j.Attempts = vm.Host, false, time.Time{}, 0
+	j.RunsOn, j.Held, j.NextTry, j.Attempts, j.Extended = vm.Host, false, time.Time{}, 0, 0
 	n.Boot = t.s.awayBoot
 	if vm.State == backend.Paused && n.Asked == vm.Host {
 		j.Launch = backend.LaunchPaused

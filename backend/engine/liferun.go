@@ -75,13 +75,25 @@ func (t *turn) extend() bool {
 		t.wake(end)
 		return false
 	}
-	believed, steps := queue.Extend(queue.Time(end.Unix()), queue.Time(t.now.Unix()))
+	first := queue.Time(end.Unix()) - climbed(j.Extended)
+	believed, steps := queue.Extend(first, queue.Time(t.now.Unix()))
 	j = t.job()
 	j.Expected += time.Unix(int64(believed), 0).Sub(time.Unix(end.Unix(), 0))
-	j.Extended += steps
+	if j.Limit > 0 { // it will have ended by then
+		j.Expected = min(j.Expected, j.Limit)
+	}
+	j.Extended = steps
 	t.m.event, t.m.words = "extended", "it outlived its estimate; now believed to run "+short(j.Expected)
 	t.wake(j.Ends())
 	return true
+}
+
+// climbed is how much that many rungs of the ladder are together.
+func climbed(rungs int) (sum queue.Time) {
+	for range rungs {
+		sum, _ = queue.Extend(0, sum)
+	}
+	return sum
 }
 
 // tune sees to it that the domain's shares follow the priority, and reports

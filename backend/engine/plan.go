@@ -112,7 +112,7 @@ func (e *Engine) starts(s *survey, o *outlook, p queue.Plan, was []backend.Job) 
 		row.State, row.Since, row.Launch, row.RunsOn = backend.JobStarting, s.book.now, backend.LaunchAsked, host
 		row.Aged, row.AgedAt = ageOf(row, s.book.now), time.Time{}
 		row.Why, row.ETA, row.ETAHost, row.Position, row.Words = backend.Reason{}, time.Time{}, "", 0, ""
-		row.NextTry = time.Time{}
+		row.NextTry, row.Extended = time.Time{}, 0
 		note.Asked, note.Boot = host, v.has.Boot
 		if v.vms[j.VM] == nil {
 			note.Copy = host
