@@ -227,7 +227,7 @@ func (e *Engine) loop(ctx context.Context) error {
 
 // lasting reports whether an error of the store will not go away.
 func lasting(err error) bool {
-	for _, e := range []error{store.ErrLeaseLost, store.ErrNewer, store.ErrCorrupt, store.ErrForeign, backend.ErrClosed} {
+	for _, e := range []error{store.ErrLeaseLost, store.ErrNewer, store.ErrCorrupt, store.ErrForeign, store.ErrMoved, backend.ErrClosed} {
 		if errors.Is(err, e) {
 			return true
 		}
@@ -271,9 +271,13 @@ func (e *Engine) rest(ctx context.Context, wake time.Time) error {
 	}
 }
 
-// beat gives a sign of life. Only the loss of the lease ends the engine.
+// beat gives a sign of life. Only what lasts ends the engine: the loss of the
+// lease, or of the file, in which nobody would see what it does.
 func (e *Engine) beat(ctx context.Context, now time.Time) error {
 	e.beaten = now
+	if err := e.o.Store.Placed(); err != nil {
+		return err
+	}
 	trouble := e.trouble
 	if untold := e.untold.Load(); trouble == "" && untold != nil {
 		trouble = *untold

@@ -56,7 +56,8 @@ type fakeHost struct {
 	mu      sync.Mutex
 	guests  map[backend.UUID]*guest
 	down    bool
-	door    error // what it answers to everybody at its door
+	before  func(backend.Verb) // is called before a verb is carried out
+	door    error              // what it answers to everybody at its door
 	boot    int
 	has     backend.Resources
 	refuse  map[backend.Verb][]error // the next answers; nil is a success
@@ -188,6 +189,9 @@ func (h *fakeHost) Do(ctx context.Context, a backend.Action) error {
 	g := h.guests[a.UUID]
 	if g == nil {
 		return backend.ErrNoDomain
+	}
+	if h.before != nil {
+		h.before(a.Verb)
 	}
 	var answer error
 	if list := h.refuse[a.Verb]; len(list) > 0 {

@@ -31,6 +31,12 @@ func newRig(t testing.TB, hosts ...string) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return newRigOver(t, s, hosts...)
+}
+
+// newRigOver is newRig over a store, which it closes.
+func newRigOver(t testing.TB, s *store.Store, hosts ...string) *rig {
+	t.Helper()
 	t.Cleanup(func() {
 		if err := s.Close(); err != nil {
 			t.Error(err)

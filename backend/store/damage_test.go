@@ -111,6 +111,30 @@ func behind(t *testing.T, path, query string) {
 	}
 }
 
+// A file that was moved away is another one's, or nobody's.
+func TestAFileThatWasMovedAway(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "berth.db")
+	s := opened(t, path)
+	if err := s.Placed(); err != nil {
+		t.Errorf("where it was opened: %v", err)
+	}
+	if err := os.Rename(path, path+".old"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Placed(); !errors.Is(err, ErrMoved) || backend.Hint(err) == "" {
+		t.Errorf("moved away: %v", err)
+	}
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Placed(); !errors.Is(err, ErrMoved) {
+		t.Errorf("replaced: %v", err)
+	}
+	if err := opened(t, "").Placed(); err != nil {
+		t.Errorf("in memory: %v", err)
+	}
+}
+
 func TestSomebodyElsesDatabase(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "other.db")
 	behind(t, path, "CREATE TABLE bookmarks (url TEXT)")

@@ -25,6 +25,8 @@ var (
 	ErrForeign = errors.New("not a file of berth")
 	// ErrNewer: a newer berth has written the file.
 	ErrNewer = errors.New("written by a newer berth")
+	// ErrMoved: the file was moved away or replaced while it was open.
+	ErrMoved = errors.New("file was moved away or replaced")
 	// ErrFull: there is no space left where the file is.
 	ErrFull = errors.New("no space left on the disk")
 )

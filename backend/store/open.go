@@ -35,8 +35,9 @@ type Store struct {
 	timing
 	name  string // of the file, for messages
 	write *sql.DB
-	read  *sql.DB // the same as write for a store in memory
-	keep  *sql.DB // keeps a store in memory alive
+	read  *sql.DB     // the same as write for a store in memory
+	keep  *sql.DB     // keeps a store in memory alive
+	file  os.FileInfo // which file it is; nil in memory
 
 	mu      sync.Mutex
 	changed chan struct{} // closed and replaced when this process has changed something
@@ -57,7 +58,7 @@ func open(ctx context.Context, path string, patience timing) (*Store, error) {
 		return nil, &backend.OpError{Op: "open the queue", Target: path, Err: err}
 	}
 	s := &Store{timing: patience, name: path, changed: make(chan struct{})}
-	if err := makePrivate(path); err != nil {
+	if s.file, err = makePrivate(path); err != nil {
 		return nil, &backend.OpError{Op: "open the queue", Target: path, Err: err, Hint: s.hintAccess()}
 	}
 	fdatasync()
@@ -114,15 +115,16 @@ func (s *Store) connect(path, more string, most int) (*sql.DB, error) {
 
 // makePrivate makes the file and its folder if they are not there yet. SQLite
 // gives the files beside it the same rights.
-func makePrivate(path string) error {
+func makePrivate(path string) (file os.FileInfo, err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return err
+		return nil, err
 	}
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return f.Close()
+	file, err = f.Stat()
+	return file, errors.Join(err, f.Close())
 }
 
 // fdatasync makes commits wait for the data and not for the file's times

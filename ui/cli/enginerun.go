@@ -24,6 +24,9 @@ func RunEngine(ctx context.Context, o EngineOptions) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
+	if err := s.Check(ctx); err != nil { // what is damaged must not start VMs
+		return err
+	}
 	specs, err := hostSpecs(ctx, s, o.Hosts)
 	if err != nil {
 		return err
