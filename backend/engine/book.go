@@ -109,11 +109,18 @@ func (b *book) depends(j *backend.Job) (ready bool, on, broken backend.JobID, ho
 // cache keeps what seldom changes between two readings of the book.
 type cache struct {
 	notes map[backend.JobID]note
-	runs  map[backend.JobID][]time.Duration
+	runs  map[backend.JobID]past
+}
+
+// past is what a job's estimate can be made from.
+type past struct {
+	owner string
+	vm    backend.UUID
+	runs  []time.Duration
 }
 
 func newCache() *cache {
-	return &cache{notes: map[backend.JobID]note{}, runs: map[backend.JobID][]time.Duration{}}
+	return &cache{notes: map[backend.JobID]note{}, runs: map[backend.JobID]past{}}
 }
 
 // note is a job's note, from the store the first time.
@@ -148,8 +155,8 @@ func putNote(tx *store.Tx, id backend.JobID, n note) error {
 // history is what the estimate of a job can be made from: the last runs of
 // its VM, else of its owner's VMs.
 func (c *cache) history(tx *store.Tx, j *backend.Job) ([]time.Duration, error) {
-	if runs, ok := c.runs[j.ID]; ok {
-		return runs, nil
+	if p, ok := c.runs[j.ID]; ok {
+		return p.runs, nil
 	}
 	h, err := tx.History(j.Owner, j.VM)
 	if err != nil {
@@ -159,21 +166,28 @@ func (c *cache) history(tx *store.Tx, j *backend.Job) ([]time.Duration, error) {
 	if len(runs) == 0 {
 		runs = h.Owner
 	}
-	c.runs[j.ID] = runs
+	c.runs[j.ID] = past{j.Owner, j.VM, runs}
 	return runs, nil
 }
 
-// forget drops jobs that have ended, and with them what was believed of others.
+// forget drops jobs that have ended, and with them what was believed of others
+// of the same VM or owner.
 func (c *cache) forget(active map[backend.JobID]bool) {
-	ended := false
+	owners, vms := map[string]bool{}, map[backend.UUID]bool{}
 	for id := range c.notes {
-		if !active[id] {
-			delete(c.notes, id)
-			ended = true
+		if active[id] {
+			continue
 		}
+		delete(c.notes, id)
+		p, known := c.runs[id]
+		if !known { // by an engine before this one
+			clear(c.runs)
+			continue
+		}
+		owners[p.owner], vms[p.vm] = true, true
 	}
-	if ended {
-		clear(c.runs)
+	if len(vms) > 0 {
+		maps.DeleteFunc(c.runs, func(_ backend.JobID, p past) bool { return owners[p.owner] || vms[p.vm] })
 	}
 }
 

@@ -505,6 +505,38 @@ func TestEndsOfStrangersAreForgotten(t *testing.T) {
 	}
 }
 
+// TestASavedVMStartsWhereItWasSaved: cold elsewhere, its disks would be torn
+// from its memory.
+func TestASavedVMStartsWhereItWasSaved(t *testing.T) {
+	r := newRig(t, "hv1", "hv2")
+	h1, h2 := r.hosts["hv1"], r.hosts["hv2"]
+	h1.add("vm", 1, 1, 0)
+	h2.add("vm", 1, 1, 0)
+	h2.reach = nil
+	id := r.submit("hv1", "vm", func(s *backend.JobSpec) { s.Host = "hv1" })
+	r.must()
+	h1.with("vm", func(g *guest) { h1.off(g, "saved"); g.vm.ManagedSave = true })
+	r.must()
+	r.is(id, backend.JobHeld)
+	r.change(id, backend.JobChange{Release: true, Host: ptr("hv2")})
+	r.pass(time.Hour)
+	if j := r.job(id); !j.State.Waiting() {
+		t.Errorf("it is %s on %s", j.State, j.RunsOn)
+	}
+	x, err := r.c.Explain(t.Context(), id)
+	if err != nil || x.Hosts[1].Why.Detail != "its saved state is on hv1" {
+		t.Errorf("%v: hv2: %+v", err, x.Hosts)
+	}
+	r.change(id, backend.JobChange{Host: ptr("")})
+	r.is(id, backend.JobRunning)
+	h1.with("vm", func(g *guest) {
+		if g.resumes != 1 {
+			t.Errorf("it went on %d times", g.resumes)
+		}
+	})
+	r.boots("hv2", "vm", 0)
+}
+
 // TestAChangeNamesAJobTwice: that is once.
 func TestAChangeNamesAJobTwice(t *testing.T) {
 	r := newRig(t, "hv1")

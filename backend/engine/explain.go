@@ -93,6 +93,8 @@ func (o *outlook) explain(x *backend.Explanation) {
 func (o *outlook) forbids(j *backend.Job, host string) string {
 	n := o.book.notes[j.ID]
 	switch {
+	case n.Saved != "" && n.Saved != host:
+		return "its saved state is on " + n.Saved
 	case j.Host != "" && j.Host != host:
 		return "it is bound to " + j.Host
 	case j.Host != "":

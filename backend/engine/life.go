@@ -32,6 +32,7 @@ type note struct {
 	Copy    string          `json:"copy,omitempty"`  // a host on which berth has defined it for a run
 	Seen    []string        `json:"seen,omitempty"`  // hosts on which it was ever defined
 	Fits    []string        `json:"fits,omitempty"`  // hosts that could run it, as far as is known
+	Saved   string          `json:"saved,omitempty"` // the host that holds its saved state
 	Stop    string          `json:"stop,omitempty"`  // why it is being stopped: stopLimit, stopCancel
 	StopAt  time.Time       `json:"stop_at,omitzero"`
 	Aside   string          `json:"aside,omitempty"` // how it is being put aside: asideSave, asideShutdown
@@ -98,6 +99,7 @@ type sight struct {
 	front  int64    // above every other job's Front
 	seen   []string // hosts on which it is defined now
 	fits   []string // hosts that could run it, as far as is known
+	saved  string   // the host that holds its saved state
 	done   *outcome
 }
 
@@ -270,6 +272,9 @@ func (t *turn) tidy() {
 			note.Seen = append(slices.Clone(note.Seen), host)
 		}
 	}
+	if t.s.saved != n.Saved {
+		t.note().Saved = t.s.saved
+	}
 	if !slices.Equal(t.s.fits, n.Fits) {
 		t.note().Fits = t.s.fits
 	}
@@ -285,7 +290,7 @@ func (t *turn) tidy() {
 // resting is what remains of a note while its job waits. Shares that were not
 // set back are in the saved state that somebody made, and still to be set.
 func (n note) resting() note {
-	r := note{Asked: n.Asked, Copy: n.Copy, Seen: n.Seen, Fits: n.Fits, Refused: n.Refused, Barred: n.Barred, Why: n.Why}
+	r := note{Asked: n.Asked, Copy: n.Copy, Seen: n.Seen, Fits: n.Fits, Saved: n.Saved, Refused: n.Refused, Barred: n.Barred, Why: n.Why}
 	if n.Tuned != 0 {
 		r.Shares, r.Read, r.Tuned = n.Shares, n.Read, n.Tuned
 	}

@@ -126,7 +126,7 @@ func (o *outlook) places(q *queue.Job, j *backend.Job, index map[string]int) {
 		fits = []string{j.Home}
 	}
 	if j.Host != "" {
-		if host, ok := index[j.Host]; ok {
+		if host, ok := index[j.Host]; ok && (n.Saved == "" || n.Saved == j.Host) {
 			q.Host = host
 			return
 		}

@@ -209,6 +209,10 @@ func (s *survey) elsewhere(j *backend.Job, n note, see *sight, waits bool) (all 
 		}
 	}
 	slices.Sort(see.seen)
+	if v := s.views[n.Saved]; saved == "" && v != nil && !s.read(j.ID, n.Saved) {
+		saved = n.Saved // nobody has seen that it is gone
+	}
+	see.saved = saved
 	if waits {
 		see.fits = s.fits(j, n, see.seen, saved)
 	}
