@@ -72,9 +72,10 @@
 //	Aged+conservative, Snug, firm    5,910   57.9        73.9   11,037   26.1         489       0.676
 //
 // The VM queue is chaotic: a few VMs of nearly a host's size decide over days,
-// and leaving out one job in fifty moves every figure by a third. So the
-// parameters were chosen by the mean over traces thinned in that way, among
-// those that meet the targets on the full ones. Over 25 thinned traces the means
+// and leaving out one job in fifty moves every figure by a third. The parameters
+// were searched on these two traces, and the few that met all targets ranked by
+// their means over traces thinned in that way: so the figures of the full traces
+// flatter the default. Over 25 thinned traces the means
 // are: default 6,716 s and 21.5 bsld; with first-fit 8,881 and 35.4; HRRN+EASY
 // 8,860 and 35.4; SJF+EASY 8,757 and 34.1; EASY 14,959 and 74.9 (all first-fit).
 //

@@ -214,3 +214,13 @@ func TestPassIsNotQuadratic(t *testing.T) {
 		t.Errorf("20 times the jobs take %.0f times as long", ratio)
 	}
 }
+
+func TestMemoryInWords(t *testing.T) {
+	for mib, want := range map[int64][2]string{
+		8: {"8M", "8M"}, 1023: {"1023M", "1023M"}, 1024: {"1.0G", "1.0G"}, 5009: {"4.9G", "4.8G"}, 6000: {"5.9G", "5.8G"}, 20000: {"20G", "19G"},
+	} {
+		if got := [2]string{amount(mib), offer(mib)}; got != want {
+			t.Errorf("%d MiB: %q, want %q", mib, got, want)
+		}
+	}
+}

@@ -111,7 +111,7 @@ func TestExplain(t *testing.T) {
 	if got := strings.Join(kinds, " "); got != "size end end" {
 		t.Errorf("remedies: %+v", w.Sooner)
 	}
-	if r := w.Sooner[0]; r.Size != (Size{4, 4, 1}) || r.At != 1000 || r.Text != "give it 4 MiB of memory instead of 8 MiB" {
+	if r := w.Sooner[0]; r.Size != (Size{4, 4, 1}) || r.At != 1000 || r.Text != "give it 4M of memory instead of 8M" {
 		t.Errorf("remedy: %+v", r)
 	}
 }

@@ -44,12 +44,21 @@ func times(f float64) string { return strconv.FormatFloat(f, 'g', 3, 64) }
 // gib is how many of the unit of memory (MiB) make one GiB.
 const gib = 1024
 
-// amount is memory in words.
-func amount(mib int64) string {
-	if mib >= gib {
-		return strconv.FormatFloat(math.Floor(float64(mib)/gib*10)/10, 'f', -1, 64) + " GiB"
+// amount is memory in words, as the rest of the program writes it ("5.9G");
+// offer is the same, but never more than there is.
+func amount(mib int64) string { return inWords(mib, math.Round) }
+
+func offer(mib int64) string { return inWords(mib, math.Floor) }
+
+func inWords(mib int64, round func(float64) float64) string {
+	switch tenths := round(float64(mib) / gib * 10); {
+	case mib < gib:
+		return whole(mib) + "M"
+	case tenths >= 100:
+		return whole(int64(round(float64(mib)/gib))) + "G"
+	default:
+		return strconv.FormatFloat(tenths/10, 'f', 1, 64) + "G"
 	}
-	return whole(mib) + " MiB"
 }
 
 // shrink says which size to give a job instead of the one it has.
@@ -59,7 +68,7 @@ func shrink(from, to *Size) string {
 		parts = append(parts, whole(to.VCPU)+" vCPUs instead of "+whole(from.VCPU))
 	}
 	if to.Memory < from.Memory {
-		parts = append(parts, amount(to.Memory)+" of memory instead of "+amount(from.Memory))
+		parts = append(parts, offer(to.Memory)+" of memory instead of "+amount(from.Memory))
 	}
 	return "give it " + strings.Join(parts, " and ")
 }
