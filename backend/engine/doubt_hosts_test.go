@@ -269,3 +269,33 @@ func TestEndsOfStrangersAreForgotten(t *testing.T) {
 		t.Errorf("it remembers %d ends, and ours as %q", len(last), last[ours])
 	}
 }
+
+// TestAHostThatGrowsOrShrinksIsNoticed: capacity is what the host has now.
+func TestAHostThatGrowsOrShrinksIsNoticed(t *testing.T) {
+	r := newRig(t, "hv1")
+	h := r.hosts["hv1"]
+	h.add("a", 8, 4, 0)
+	h.add("b", 8, 4, 0)
+	h.add("c", 1, 1, 0)
+	r.submit("hv1", "a")
+	b := r.submit("hv1", "b")
+	r.must()
+	if j := r.job(b); !j.State.Waiting() {
+		t.Fatalf("it is %s on a host that is full", j.State)
+	}
+	has := func(r backend.Resources) {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.has = r
+	}
+	has(backend.Resources{VCPU: 16, Memory: 16 << 30, Disk: 100 << 30})
+	r.pass(time.Minute)
+	r.is(b, backend.JobRunning)
+	has(backend.Resources{VCPU: 8, Memory: 8 << 30, Disk: 100 << 30}) // memory was taken out
+	c := r.submit("hv1", "c")
+	r.pass(time.Minute)
+	if j := r.job(c); !j.State.Waiting() {
+		t.Errorf("it is %s on a host that is more than full", j.State)
+	}
+	r.is(b, backend.JobRunning)
+}
