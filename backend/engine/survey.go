@@ -38,10 +38,7 @@ func (e *Engine) survey(b *book, offs map[string]time.Time) *survey {
 		s.front = max(s.front, j.Front)
 		s.found[j.VM] = nil
 		if j.State.Holds() {
-			if s.ours[j.RunsOn] == nil {
-				s.ours[j.RunsOn] = map[backend.UUID]string{}
-			}
-			s.ours[j.RunsOn][j.VM] = b.notes[j.ID].Boot
+			s.own(j)
 		}
 	}
 	for name, v := range e.missing {
@@ -63,6 +60,31 @@ func (e *Engine) survey(b *book, offs map[string]time.Time) *survey {
 		s.host(&b.hosts[i])
 	}
 	return s
+}
+
+// own notes that a job has a berth.
+func (s *survey) own(j *backend.Job) {
+	if s.ours[j.RunsOn] == nil {
+		s.ours[j.RunsOn] = map[backend.UUID]string{}
+	}
+	s.ours[j.RunsOn][j.VM] = s.book.notes[j.ID].Boot
+}
+
+// recount finds out anew what runs outside the queue, once rows were changed: a
+// VM whose job has given up its berth may run on, and takes its room still.
+func (s *survey) recount() {
+	clear(s.ours)
+	for i := range s.book.jobs {
+		if j := &s.book.jobs[i]; j.State.Holds() {
+			s.own(j)
+		}
+	}
+	for i := range s.book.hosts {
+		h := &s.book.hosts[i]
+		if v := s.views[h.Name]; v.up() && s.twins[h.Name] == "" {
+			h.Outside = s.outside(h.Name, v)
+		}
+	}
 }
 
 // dropTwins looks for hosts that are one machine under two addresses. Its room

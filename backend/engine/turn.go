@@ -228,6 +228,7 @@ func (e *Engine) carryOut(ctx context.Context, s *survey, ds []decision) error {
 		}
 	}
 	if slices.ContainsFunc(ds, func(d decision) bool { return d.m.wrote }) {
+		s.recount()
 		e.wakeUp() // what follows from the new rows
 	}
 	return nil
