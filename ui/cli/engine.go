@@ -183,6 +183,8 @@ func engineText(e backend.EngineState, now time.Time) string {
 	switch {
 	case e.Lost:
 		text = fmt.Sprintf("not running: process %d on %s was killed, or its machine went down", e.PID, e.Host)
+	case e.Running && e.PID == 0:
+		text = "running, but it has not said yet which process it is"
 	case e.Running:
 		text = fmt.Sprintf("running: process %d on %s, for %s", e.PID, e.Host, model.Duration(now.Sub(e.Since)))
 	}
@@ -264,9 +266,11 @@ func (a *app) stopEngine(ctx context.Context, q backend.Queue, e backend.EngineS
 	if !e.Running {
 		return errors.New("no engine runs")
 	}
+	ctx, cancel := context.WithTimeout(ctx, stopDeadline)
+	defer cancel()
 	for e.PID == 0 { // it has only just begun, and has not said who it is
-		if err := pause(ctx, spawnStep); err != nil {
-			return err
+		if pause(ctx, spawnStep) != nil {
+			return fmt.Errorf("%w: an engine runs, but has not said for %s which process it is", backend.ErrTimeout, stopDeadline)
 		}
 		st, err := q.State(ctx)
 		if err != nil {
@@ -287,8 +291,6 @@ func (a *app) stopEngine(ctx context.Context, q backend.Queue, e backend.EngineS
 	if err != nil {
 		return &backend.OpError{Op: "stop the engine", Target: fmt.Sprintf("process %d on %s", pid, backend.Clean(e.Host)), Err: err, Hint: "stop it where it runs, as who runs it"}
 	}
-	ctx, cancel := context.WithTimeout(ctx, stopDeadline)
-	defer cancel()
 	for {
 		st, err := q.State(ctx)
 		if err != nil {

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -300,9 +301,24 @@ func TestEngineStatus(t *testing.T) {
 	if code, out, _ := status(backend.EngineState{Lost: true, PID: 7, Host: "m"}); code != 1 || out != "not running: process 7 on m was killed, or its machine went down\n" {
 		t.Errorf("code %d, %q", code, out)
 	}
+	if code, out, _ := status(backend.EngineState{Running: true}); code != 0 || out != "running, but it has not said yet which process it is\n" {
+		t.Errorf("code %d, %q", code, out)
+	}
 	if code, out, _ := status(up, "-o", "json"); code != 0 || !strings.Contains(out, `"pid": 7`) || !strings.Contains(out, `"since": "2026-03-04T10:00:00Z"`) {
 		t.Errorf("code %d, %q", code, out)
 	}
+}
+
+func TestAnEngineThatDoesNotSayWhoItIsIsNotWaitedForForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newFakeQueue()
+		q.state.Engine = backend.EngineState{Running: true}
+		begun := time.Now()
+		err := (&app{}).stopEngine(t.Context(), q, q.state.Engine)
+		if took := time.Since(begun); !errors.Is(err, backend.ErrTimeout) || took != stopDeadline {
+			t.Errorf("%v after %s", err, took)
+		}
+	})
 }
 
 func TestEngineStartAndStopSayWhatIs(t *testing.T) {
