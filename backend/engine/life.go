@@ -337,7 +337,11 @@ func (t *turn) foundRunning() {
 	if e := queue.Estimate(span(j.Estimate), span(j.Limit), nil); j.Expected == 0 && e < queue.Never {
 		j.Expected = time.Duration(e) * time.Second
 	}
-	t.become(backend.JobRunning, "adopted", "somebody started it outside the queue")
+	how := "somebody started it outside the queue"
+	if n.Asked == vm.Host && !j.Started.IsZero() {
+		how = "it runs still" // where the engine had started it
+	}
+	t.become(backend.JobRunning, "adopted", how)
 }
 
 // held is a job with a berth on a host that was read just now.
