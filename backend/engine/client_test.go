@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -145,6 +146,9 @@ func TestExplainAndWhatIf(t *testing.T) {
 	}
 	if math.Abs(parts-x.Job.Score) > 1e-9 {
 		t.Errorf("factors %v add up to %v, together they are said to be %v", x.Factors, parts, x.Job.Score)
+	}
+	if want := fmt.Sprintf("end a (job %d)", a); len(x.Sooner) == 0 || x.Sooner[0].Text != want {
+		t.Errorf("remedies %+v, want first %q", x.Sooner, want)
 	}
 	if x, err = r.c.Explain(t.Context(), a); err != nil || x.Job.State != backend.JobRunning {
 		t.Errorf("a running job: %v, %+v", err, x.Job)

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -85,8 +86,21 @@ func (o *outlook) explain(x *backend.Explanation) {
 		x.Hosts = append(x.Hosts, f)
 	}
 	for _, r := range w.Sooner {
-		x.Sooner = append(x.Sooner, backend.Remedy{Text: r.Text, ETA: moment(r.At)})
+		x.Sooner = append(x.Sooner, backend.Remedy{Text: o.inWords(r), ETA: moment(r.At)})
 	}
+}
+
+// inWords is a remedy with the name of the VM that it would end: people know
+// VMs better than jobs' numbers.
+func (o *outlook) inWords(r queue.Remedy) string {
+	if r.Kind == "end" {
+		for i := range o.book.jobs {
+			if j := &o.book.jobs[i]; int64(j.ID) == r.Job {
+				return fmt.Sprintf("end %s (job %d)", j.Name, j.ID)
+			}
+		}
+	}
+	return r.Text
 }
 
 // forbids says why a job may not use a host at all; "" when it may.
