@@ -273,6 +273,9 @@ func (a *app) stopEngine(ctx context.Context, q backend.Queue, e backend.EngineS
 			return fmt.Errorf("%w: an engine runs, but has not said for %s which process it is", backend.ErrTimeout, stopDeadline)
 		}
 		st, err := q.State(ctx)
+		if ctx.Err() != nil { // said at the top, whatever the state was by then
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -293,10 +296,10 @@ func (a *app) stopEngine(ctx context.Context, q backend.Queue, e backend.EngineS
 	}
 	for {
 		st, err := q.State(ctx)
-		if err != nil {
+		if err != nil && ctx.Err() == nil {
 			return err
 		}
-		if !st.Engine.Running || st.Engine.PID != pid {
+		if err == nil && (!st.Engine.Running || st.Engine.PID != pid) {
 			_, err := fmt.Fprintln(a.Stdout, "stopped")
 			return err
 		}
