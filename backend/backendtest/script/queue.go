@@ -127,6 +127,31 @@ func cmdJob(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
+// cmdLine waits until just these jobs wait, in this order: the engine thinks of
+// what was asked for a moment after it was.
+func cmdLine(ts *testscript.TestScript, _ bool, args []string) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*wait)
+	defer cancel()
+	var got []string
+	var failed error
+	is := func() bool {
+		var jobs []struct{ Name, State string }
+		if failed = ask(of(ts).env, &jobs, "queue", "list"); failed != nil {
+			return false
+		}
+		got = nil
+		for _, j := range jobs {
+			if slices.Contains([]string{"held", "queued", "reserved"}, j.State) {
+				got = append(got, j.Name)
+			}
+		}
+		return slices.Equal(got, args)
+	}
+	if lab.Await(ctx, is) != nil {
+		ts.Fatalf("in line are %v, not %v; %v", got, args, failed)
+	}
+}
+
 // endEngine ends the engine that a script left running.
 func (s *session) endEngine() {
 	if _, err := endEngine(s.env, syscall.SIGKILL); err != nil {

@@ -92,6 +92,7 @@ type commandFunc = func(ts *testscript.TestScript, neg bool, args []string)
 //	onhost CMD...             run a command on the lab's host
 //	state NAME STATE          wait until virsh reports the state
 //	freeze NAME, thaw NAME    stop a guest's QEMU, let it go on
+//	line NAME...              wait until just these jobs wait in the queue, in this order
 //	job NAME STATE...         wait until the newest job of that VM has one of the states
 //	engine kill|stop          end the queue's engine, by SIGKILL or SIGTERM
 var commands map[string]commandFunc
@@ -99,7 +100,7 @@ var commands map[string]commandFunc
 func init() {
 	commands = map[string]commandFunc{
 		"term": cmdTerm, "see": cmdSee, "press-until": cmdPressUntil, "type": cmdType, "key": cmdKey, "mouse": cmdMouse, "sent": cmdSent, "resize": cmdResize, "mode": cmdMode, "nocolor": cmdNoColor, "notitle": cmdNoTitle, "dump": cmdDump,
-		"end": cmdEnd, "hypervisor": cmdHypervisor, "guest": cmdGuest, "virsh": cmdVirsh, "onhost": cmdOnHost, "state": cmdState, "job": cmdJob, "engine": cmdEngine,
+		"end": cmdEnd, "hypervisor": cmdHypervisor, "guest": cmdGuest, "virsh": cmdVirsh, "onhost": cmdOnHost, "state": cmdState, "job": cmdJob, "line": cmdLine, "engine": cmdEngine,
 		"freeze": func(ts *testscript.TestScript, _ bool, a []string) { signal(ts, a[0], syscall.SIGSTOP) },
 		"thaw":   func(ts *testscript.TestScript, _ bool, a []string) { signal(ts, a[0], syscall.SIGCONT) },
 	}
