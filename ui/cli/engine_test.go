@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -25,6 +26,7 @@ import (
 const (
 	fakeEngineVar = "BERTH_TEST_ENGINE"
 	fakeReadyVar  = "BERTH_TEST_READY"
+	fakeUntilVar  = "BERTH_TEST_UNTIL"
 )
 
 // fakeEngine is what the test binary does when a spawner runs it.
@@ -37,8 +39,9 @@ func fakeEngine(how string) {
 		ready()
 		os.Exit(0)
 	case "slow": // until the test is over; nobody knows it by its number to end it
-		for parent := os.Getppid(); os.Getppid() == parent; {
-			time.Sleep(50 * time.Millisecond)
+		if err := untilOver(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
 		}
 		os.Exit(0)
 	case "lives":
@@ -62,17 +65,50 @@ func ready() {
 	}
 }
 
+// untilOver waits until nobody holds the pipe open for writing any more. To
+// open it does not wait: the test may be over before it began.
+func untilOver() error {
+	pipe, err := os.OpenFile(os.Getenv(fakeUntilVar), os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, pipe)
+	return errors.Join(err, pipe.Close())
+}
+
+// holdPipe makes a pipe that is open for writing until the test is over, or
+// this process.
+func holdPipe(t *testing.T, path string) {
+	t.Helper()
+	if err := unix.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	pipe, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := pipe.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func newSpawner(t *testing.T, how string) (*spawner, string) {
 	t.Helper()
 	dir := t.TempDir()
-	flag := filepath.Join(dir, "ready")
+	flag, until := filepath.Join(dir, "ready"), filepath.Join(dir, "until")
+	holdPipe(t, until)
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	return &spawner{
 		argv: []string{exe}, log: filepath.Join(dir, "state", "engine.log"),
-		env: append(os.Environ(), fakeEngineVar+"="+how, fakeReadyVar+"="+flag),
+		env: append(os.Environ(), fakeEngineVar+"="+how, fakeReadyVar+"="+flag, fakeUntilVar+"="+until),
 		running: func(context.Context) (bool, error) {
 			_, err := os.Stat(flag)
 			return err == nil, nil
