@@ -77,16 +77,7 @@ func TestAHostThatRefusesUsIsNotFenced(t *testing.T) {
 
 // TestABorrowedDefinitionThatIsTheLastStays.
 func TestABorrowedDefinitionThatIsTheLastStays(t *testing.T) {
-	r := newRig(t, "hv1", "hv2")
-	h1, h2 := r.hosts["hv1"], r.hosts["hv2"]
-	h2.reach = nil
-	h1.add("big", 8, 8, 0)
-	h1.add("vm", 1, 1, 10*time.Minute)
-	r.submit("hv1", "big", func(s *backend.JobSpec) { s.Host = "hv1" })
-	r.must()
-	id := r.submit("hv1", "vm")
-	r.must()
-	r.is(id, backend.JobRunning)
+	r, h1, h2, id := newLender(t)
 	h1.mu.Lock()
 	delete(h1.guests, uuidFor("vm")) // somebody makes hv2 its home
 	h1.mu.Unlock()
@@ -103,16 +94,7 @@ func TestABorrowedDefinitionThatIsTheLastStays(t *testing.T) {
 
 // TestABorrowedDefinitionThatAnotherJobUsesStays.
 func TestABorrowedDefinitionThatAnotherJobUsesStays(t *testing.T) {
-	r := newRig(t, "hv1", "hv2")
-	h1, h2 := r.hosts["hv1"], r.hosts["hv2"]
-	h2.reach = nil
-	h1.add("big", 8, 8, 0)
-	h1.add("vm", 1, 1, 10*time.Minute)
-	r.submit("hv1", "big", func(s *backend.JobSpec) { s.Host = "hv1" })
-	r.must()
-	first := r.submit("hv1", "vm")
-	r.must()
-	r.is(first, backend.JobRunning)
+	r, _, h2, _ := newLender(t)
 	r.clock.advance(11 * time.Minute)
 	h2.pass()
 	r.readHosts(t.Context())

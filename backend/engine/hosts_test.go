@@ -69,16 +69,7 @@ func TestALostHost(t *testing.T) {
 // TestTwoHosts: a VM on shared storage runs where there is room, and its
 // definition is only borrowed there.
 func TestTwoHosts(t *testing.T) {
-	r := newRig(t, "hv1", "hv2")
-	h1, h2 := r.hosts["hv1"], r.hosts["hv2"]
-	h2.reach = nil
-	h1.add("big", 8, 8, 0)
-	h1.add("vm", 1, 1, 10*time.Minute)
-	big := r.submit("hv1", "big", func(s *backend.JobSpec) { s.Host = "hv1" })
-	r.must()
-	r.is(big, backend.JobRunning)
-	id := r.submit("hv1", "vm")
-	r.must()
+	r, _, h2, id := newLender(t)
 	if j := r.is(id, backend.JobRunning); j.RunsOn != "hv2" {
 		t.Fatalf("it runs on %s", j.RunsOn)
 	}

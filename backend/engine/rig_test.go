@@ -60,6 +60,24 @@ func newRigOver(t testing.TB, s *store.Store, hosts ...string) *rig {
 	return r
 }
 
+// newLender is a rig whose hv1 is full with one job, so that another of its
+// VMs, which ends after ten minutes, runs on hv2 with a borrowed definition.
+func newLender(t testing.TB) (r *rig, hv1, hv2 *fakeHost, borrower backend.JobID) {
+	t.Helper()
+	r = newRig(t, "hv1", "hv2")
+	hv1, hv2 = r.hosts["hv1"], r.hosts["hv2"]
+	hv2.reach = nil
+	hv1.add("big", 8, 8, 0)
+	hv1.add("vm", 1, 1, 10*time.Minute)
+	big := r.submit("hv1", "big", func(s *backend.JobSpec) { s.Host = "hv1" })
+	r.must()
+	r.is(big, backend.JobRunning)
+	borrower = r.submit("hv1", "vm")
+	r.must()
+	r.is(borrower, backend.JobRunning)
+	return r, hv1, hv2, borrower
+}
+
 // engine starts a new engine in place of the last.
 func (r *rig) engine() {
 	r.Helper()
