@@ -100,6 +100,24 @@ func (a *app) openQueue(ctx context.Context, hosts func() []backend.Host) (backe
 	return a.Queue(ctx, o)
 }
 
+// changeQueue runs do over the queue as it stands, unless nothing may be
+// changed or the command line is wrong.
+func (a *app) changeQueue(cmd *cobra.Command, wrong error, do func(backend.Queue, *backend.QueueState) error) error {
+	if err := a.load(cmd); err != nil {
+		return err
+	}
+	if err := errors.Join(a.mayChange(), wrong); err != nil {
+		return err
+	}
+	return a.withQueue(cmd, func(q backend.Queue) error {
+		st, err := q.State(cmd.Context())
+		if err != nil {
+			return err
+		}
+		return do(q, &st)
+	})
+}
+
 // mayChange refuses what changes the queue when nothing may be changed.
 func (a *app) mayChange() error {
 	if a.config.ReadOnly {

@@ -88,27 +88,17 @@ func (a *app) changeCommand(s changeSpec) *cobra.Command {
 }
 
 func (a *app) runChange(cmd *cobra.Command, f *changeFlags, args []string, c backend.JobChange, done string) error {
-	if err := a.load(cmd); err != nil {
-		return err
-	}
-	if err := errors.Join(a.mayChange(), checkFormat(f.output, "text", "json")); err != nil {
-		return err
-	}
-	return a.withQueue(cmd, func(q backend.Queue) error {
+	return a.changeQueue(cmd, checkFormat(f.output, "text", "json"), func(q backend.Queue, st *backend.QueueState) error {
 		ctx := cmd.Context()
-		st, err := q.State(ctx)
-		if err != nil {
-			return err
-		}
-		ids, err := findJobs(&st, args)
+		ids, err := findJobs(st, args)
 		if err != nil {
 			return err
 		}
 		if f.whatIf {
-			return a.whatIf(ctx, q, f.output, &st, backend.Hypothesis{Jobs: ids, Change: c})
+			return a.whatIf(ctx, q, f.output, st, backend.Hypothesis{Jobs: ids, Change: c})
 		}
 		if c.Cancel && !f.yes {
-			if err := a.askCancel(ctx, &st, ids, f.force); err != nil {
+			if err := a.askCancel(ctx, st, ids, f.force); err != nil {
 				return err
 			}
 		}
@@ -119,7 +109,7 @@ func (a *app) runChange(cmd *cobra.Command, f *changeFlags, args []string, c bac
 			return a.tellJobs(ctx, q, ids)
 		}
 		for _, id := range ids {
-			if _, err := fmt.Fprintf(a.Stdout, "%s: %s\n", jobLabel(&st, id), done); err != nil {
+			if _, err := fmt.Fprintf(a.Stdout, "%s: %s\n", jobLabel(st, id), done); err != nil {
 				return err
 			}
 		}

@@ -112,19 +112,9 @@ func (a *app) drainCommand() *cobra.Command {
 }
 
 func (a *app) runDrain(cmd *cobra.Command, f *changeFlags, host string, on bool) error {
-	if err := a.load(cmd); err != nil {
-		return err
-	}
-	if err := errors.Join(a.mayChange(), checkFormat(f.output, "text", "json")); err != nil {
-		return err
-	}
-	return a.withQueue(cmd, func(q backend.Queue) error {
+	return a.changeQueue(cmd, checkFormat(f.output, "text", "json"), func(q backend.Queue, st *backend.QueueState) error {
 		ctx := cmd.Context()
-		st, err := q.State(ctx)
-		if err != nil {
-			return err
-		}
-		if err := knownHost(&st, host); err != nil {
+		if err := knownHost(st, host); err != nil {
 			return err
 		}
 		if f.whatIf {
@@ -132,19 +122,20 @@ func (a *app) runDrain(cmd *cobra.Command, f *changeFlags, host string, on bool)
 			if !on {
 				h = backend.Hypothesis{HostIn: []string{host}}
 			}
-			return a.whatIf(ctx, q, f.output, &st, h)
+			return a.whatIf(ctx, q, f.output, st, h)
 		}
 		if err := q.Drain(ctx, host, on); err != nil {
 			return err
 		}
 		if f.output == "json" {
-			if st, err = q.State(ctx); err != nil {
+			after, err := q.State(ctx)
+			if err != nil {
 				return err
 			}
-			return a.printQueueHosts("json", &st)
+			return a.printQueueHosts("json", &after)
 		}
 		word := map[bool]string{true: "drained", false: "takes jobs again"}[on]
-		_, err = fmt.Fprintf(a.Stdout, "%s: %s\n", backend.Clean(host), word)
+		_, err := fmt.Fprintf(a.Stdout, "%s: %s\n", backend.Clean(host), word)
 		return err
 	})
 }

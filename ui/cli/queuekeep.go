@@ -69,19 +69,9 @@ func (a *app) keeperCommand(s keeperSpec) *cobra.Command {
 }
 
 func (a *app) runKeeper(cmd *cobra.Command, s keeperSpec, host string, yes bool) error {
-	if err := a.load(cmd); err != nil {
-		return err
-	}
-	if err := a.mayChange(); err != nil {
-		return err
-	}
-	return a.withQueue(cmd, func(q backend.Queue) error {
+	return a.changeQueue(cmd, nil, func(q backend.Queue, st *backend.QueueState) error {
 		ctx := cmd.Context()
-		st, err := q.State(ctx)
-		if err != nil {
-			return err
-		}
-		if err := knownHost(&st, host); err != nil {
+		if err := knownHost(st, host); err != nil {
 			return err
 		}
 		keeper, ok := q.(hostKeeper)
@@ -91,7 +81,7 @@ func (a *app) runKeeper(cmd *cobra.Command, s keeperSpec, host string, yes bool)
 		if err := a.askKeeper(ctx, s, host, yes); err != nil {
 			return err
 		}
-		err = s.do(keeper, ctx, host)
+		err := s.do(keeper, ctx, host)
 		if err != nil && !errors.Is(err, backend.ErrEngine) {
 			return err
 		}
