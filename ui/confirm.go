@@ -86,26 +86,42 @@ func (r *Root) layoutConfirm(c *model.Confirm) {
 }
 
 func (r *Root) confirmBox(c *model.Confirm) string {
-	l, page := r.confirmLines(c), r.confirmPage()
-	total := l.total()
-	top := max(0, min(c.Top, total-page))
-	end := min(total, top+page)
-	var lines []string
-	for i := top; i < end; i++ {
-		lines = append(lines, " "+r.confirmLine(c, l, i))
-	}
-	w := r.confirmWidth(c)
-	look := r.boxStyle(c.Danger)
-	lines = append(lines, "", widget.FitCenter(widget.Buttons([]string{"No", c.Yes}, confirmFocus(c), look), w-2))
-	if total > page {
-		look.Box.Note = fmt.Sprintf("%d-%d of %d", top+1, end, total)
-	}
-	return strings.Join(widget.Box(backend.Clean(c.Title), lines, w, len(lines)+2, look.Box), "\n")
+	l := r.confirmLines(c)
+	return r.scrollBox(&scrolled{
+		title: c.Title, yes: c.Yes, danger: c.Danger, focus: c.Focus, width: r.confirmWidth(c), top: c.Top, total: l.total(),
+		line: func(i int) string { return r.confirmLine(c, l, i) },
+	})
 }
 
-// confirmFocus is the button that has the keys, or -1.
-func confirmFocus(c *model.Confirm) int {
-	switch c.Focus {
+// scrolled is a dialog whose lines scroll over its buttons.
+type scrolled struct {
+	title, yes string
+	danger     bool
+	focus      int // as model.Confirm and model.Form count it
+	width      int
+	top, total int // the first line that shows, and how many there are
+	line       func(i int) string
+}
+
+func (r *Root) scrollBox(s *scrolled) string {
+	page := r.confirmPage()
+	top := max(0, min(s.top, s.total-page))
+	end := min(s.total, top+page)
+	var lines []string
+	for i := top; i < end; i++ {
+		lines = append(lines, " "+s.line(i))
+	}
+	look := r.boxStyle(s.danger)
+	lines = append(lines, "", widget.FitCenter(widget.Buttons([]string{"No", s.yes}, buttonFocus(s.focus), look), s.width-2))
+	if s.total > page {
+		look.Box.Note = fmt.Sprintf("%d-%d of %d", top+1, end, s.total)
+	}
+	return strings.Join(widget.Box(backend.Clean(s.title), lines, s.width, len(lines)+2, look.Box), "\n")
+}
+
+// buttonFocus is the button that has the keys, or -1.
+func buttonFocus(focus int) int {
+	switch focus {
 	case model.FocusNo:
 		return 0
 	case model.FocusYes:

@@ -1,7 +1,6 @@
 package ui
 
 import (
-	"fmt"
 	"strings"
 
 	"berth/backend"
@@ -203,28 +202,9 @@ func (r *Root) layoutForm(f *model.Form) {
 }
 
 func (r *Root) formBox(f *model.Form) string {
-	l, page, w := r.formLines(f), r.confirmPage(), r.formWidth()
-	total := l.total(f)
-	top := max(0, min(f.Top, total-page))
-	end := min(total, top+page)
-	var lines []string
-	for i := top; i < end; i++ {
-		lines = append(lines, " "+r.formLine(f, l, i, w-4))
-	}
-	look := r.boxStyle(false)
-	lines = append(lines, "", widget.FitCenter(widget.Buttons([]string{"No", f.Yes}, formFocus(f), look), w-2))
-	if total > page {
-		look.Box.Note = fmt.Sprintf("%d-%d of %d", top+1, end, total)
-	}
-	return strings.Join(widget.Box(backend.Clean(f.Title), lines, w, len(lines)+2, look.Box), "\n")
-}
-
-func formFocus(f *model.Form) int {
-	switch f.Focus {
-	case model.FocusNo:
-		return 0
-	case model.FocusYes:
-		return 1
-	}
-	return -1
+	l, w := r.formLines(f), r.formWidth()
+	return r.scrollBox(&scrolled{
+		title: f.Title, yes: f.Yes, focus: f.Focus, width: w, top: f.Top, total: l.total(f),
+		line: func(i int) string { return r.formLine(f, l, i, w-4) },
+	})
 }
