@@ -17,19 +17,9 @@ func (b *board) survey() {
 // earliest reservation there is. One that was promised before only moves
 // forward: it gives up its own room and takes the best there is then.
 func (b *board) conserve(wi int32) bool {
-	w := &b.waits[wi]
-	if b.outcast(wi) {
-		return false
-	}
-	b.unhold(wi)
-	if h := b.place(wi); h >= 0 {
-		b.begin(wi, h)
-		return true
-	}
-	w.fate = blocked
-	b.note(wi)
-	if !b.preempt(wi) && b.kept < maxKept {
+	started, barred := b.start(wi)
+	if barred && !b.preempt(wi) && b.kept < maxKept {
 		b.reserve(wi)
 	}
-	return false
+	return started
 }

@@ -154,24 +154,30 @@ func (b *board) shortest(rest []int32, try func(wi int32) bool) []int32 {
 // attempt starts a job now if it may. Else it notes why not, and keeps room for
 // it if it is its turn.
 func (b *board) attempt(wi int32) bool {
-	w := &b.waits[wi]
+	started, barred := b.start(wi)
+	if !barred || b.guard.bars(wi) || b.preempt(wi) {
+		return started
+	}
+	if w := &b.waits[wi]; b.kept == 0 || w.firm || w.job.Front > 0 {
+		b.reserve(wi)
+	}
+	return false
+}
+
+// start starts a job now if it has room. If it is barred from that it may have
+// room kept; if it is neither, no host can ever take it.
+func (b *board) start(wi int32) (started, barred bool) {
 	if b.outcast(wi) {
-		return false
+		return false, false
 	}
 	b.unhold(wi)
 	if h := b.place(wi); h >= 0 {
 		b.begin(wi, h)
-		return true
+		return true, false
 	}
-	w.fate = blocked
+	b.waits[wi].fate = blocked
 	b.note(wi)
-	if b.guard.bars(wi) || b.preempt(wi) {
-		return false
-	}
-	if b.kept == 0 || w.firm || w.job.Front > 0 {
-		b.reserve(wi)
-	}
-	return false
+	return false, true
 }
 
 // note keeps why a job that has room may not have it: later in the pass the
