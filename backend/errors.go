@@ -37,6 +37,18 @@ var (
 	ErrBusy = errors.New("in use")
 	// ErrInvalid: what was given (XML, a name) is not valid.
 	ErrInvalid = errors.New("invalid")
+	// ErrNoRoom: not enough free space.
+	ErrNoRoom = errors.New("not enough free space")
+	// ErrBitmap: a checkpoint's dirty bitmap is missing or inconsistent; only a
+	// full backup is right.
+	ErrBitmap = errors.New("the checkpoint's dirty bitmap cannot be used")
+	// ErrNoTransfer: no transfer has that number.
+	ErrNoTransfer = errors.New("no such transfer")
+	// ErrSecret: a repository is encrypted, and the passphrase or key is missing
+	// or wrong.
+	ErrSecret = errors.New("the repository's passphrase or key is missing or wrong")
+	// ErrDamaged: what is stored is not what was written.
+	ErrDamaged = errors.New("damaged")
 	// ErrClosed: the Host was closed.
 	ErrClosed = errors.New("connection closed")
 )
