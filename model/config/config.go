@@ -59,6 +59,7 @@ type Settings struct {
 	Confirm string
 	Keys    map[string]string // action to key
 	Queue   Queue
+	Backup  Backup
 }
 
 // Defaults are the settings when nothing else says anything.
@@ -72,6 +73,7 @@ func Defaults() Settings {
 		Editor:  "vi",
 		Confirm: "interrupt",
 		Queue:   defaultQueue(),
+		Backup:  defaultBackup(),
 	}
 }
 
@@ -198,6 +200,9 @@ func (c *Config) apply(path string, root node) error {
 	return c.applyGroup(path, "", root)
 }
 
+// groups are the keys that have settings of their own below them.
+var groups = []string{queueGroup, backupGroup}
+
 // applyGroup sets what stands on one level of a file: the settings whose names
 // begin with group.
 func (c *Config) applyGroup(path, group string, n node) error {
@@ -209,17 +214,17 @@ func (c *Config) applyGroup(path, group string, n node) error {
 }
 
 func (c *Config) applyPair(path, group string, p pair) error {
-	if group == "" && p.key == queueGroup {
+	if group == "" && slices.Contains(groups, p.key) {
 		if p.value.kind != mapping {
-			return &FileError{File: path, Line: p.line, Problem: queueGroup + ": expected settings below it: " + strings.Join(levelNames(queueGroup+"."), " ")}
+			return &FileError{File: path, Line: p.line, Problem: p.key + ": expected settings below it: " + strings.Join(levelNames(p.key+"."), " ")}
 		}
-		return c.applyGroup(path, queueGroup+".", p.value)
+		return c.applyGroup(path, p.key+".", p.value)
 	}
 	s := settingByName(group + p.key)
 	if s == nil || group == "" && strings.Contains(p.key, ".") {
 		what := "setting"
 		if group != "" {
-			what += " of the " + queueGroup
+			what += " of the " + strings.TrimSuffix(group, ".")
 		}
 		return &FileError{File: path, Line: p.line, Problem: unknownKey(what, p.key, levelNames(group))}
 	}

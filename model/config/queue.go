@@ -196,16 +196,19 @@ func showQueueHosts(s *Settings) string {
 }
 
 // QueueMarkdown is the table of the queue's settings, for the README.
-func QueueMarkdown() string {
+func QueueMarkdown() string { return settingsMarkdown(queueGroup, queueSettings()) }
+
+// settingsMarkdown is the table of a group's settings.
+func settingsMarkdown(group string, settings []Setting) string {
 	var b strings.Builder
-	b.WriteString("| below `queue:` | default | what |\n|---|---|---|\n")
+	b.WriteString("| below `" + group + ":` | default | what |\n|---|---|---|\n")
 	defaults := Defaults()
-	for _, s := range queueSettings() {
+	for _, s := range settings {
 		text := s.Show(&defaults)
 		if text != "" {
 			text = "`" + text + "`"
 		}
-		b.WriteString("| `" + strings.TrimPrefix(s.Name, queueGroup+".") + "` | " + text + " | " + s.Help + " |\n")
+		b.WriteString("| `" + strings.TrimPrefix(s.Name, group+".") + "` | " + text + " | " + s.Help + " |\n")
 	}
 	return b.String()
 }

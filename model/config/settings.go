@@ -58,7 +58,7 @@ func AllSettings() []Setting {
 		{Name: "confirm", Help: "least risk to ask about; what loses data is always asked about", Values: confirms,
 			set: setWord(confirms, func(s *Settings) *string { return &s.Confirm }), show: func(s *Settings) string { return s.Confirm }},
 		{Name: "keys", Help: "keys of actions, as shutdown: ctrl+x", set: setKeys, show: showKeys},
-	}, queueSettings()...)
+	}, slices.Concat(queueSettings(), backupSettings())...)
 }
 
 // SettingNames returns the name of every setting.
