@@ -24,6 +24,15 @@ func (u UUID) String() string {
 	return string(b[:])
 }
 
+// MarshalText is String, so that JSON has what people know.
+func (u UUID) MarshalText() ([]byte, error) { return []byte(u.String()), nil }
+
+// UnmarshalText is ParseUUID.
+func (u *UUID) UnmarshalText(text []byte) (err error) {
+	*u, err = ParseUUID(string(text))
+	return err
+}
+
 // IsZero reports whether u is the nil UUID, which no domain has.
 func (u UUID) IsZero() bool { return u == UUID{} }
 

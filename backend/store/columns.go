@@ -86,6 +86,23 @@ func list[T, E any](name string, field func(*T) *[]E) column[T] {
 	}
 }
 
+// object keeps a value as JSON; fix, if any, mends what JSON does not tell.
+func object[T, V any](name string, field func(*T) *V, fix func(*V)) column[T] {
+	return column[T]{
+		name, func(t *T) (any, error) {
+			b, err := json.Marshal(field(t))
+			return string(b), err
+		},
+		func(v any, into *T) error {
+			err := parse(v, name, func(s string) error { return json.Unmarshal([]byte(s), field(into)) })
+			if err == nil && v != nil && fix != nil {
+				fix(field(into))
+			}
+			return err
+		},
+	}
+}
+
 func uuid[T any](name string, field func(*T) *backend.UUID) column[T] {
 	return column[T]{
 		name, func(t *T) (any, error) { return field(t).String(), nil },

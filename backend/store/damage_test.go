@@ -160,7 +160,7 @@ func TestANewerFile(t *testing.T) {
 		"open, read":    s.View(t.Context(), func(*Tx) error { return nil }),
 		"open, changed": s.Update(t.Context(), func(*Tx) error { return nil }),
 	} {
-		if !errors.Is(err, ErrNewer) || !strings.Contains(err.Error(), "version 999; this one knows 1") || !strings.Contains(err.Error(), path) {
+		if !errors.Is(err, ErrNewer) || !strings.Contains(err.Error(), "version 999; this one knows 2") || !strings.Contains(err.Error(), path) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
@@ -234,8 +234,8 @@ func TestABusyStore(t *testing.T) {
 func TestMigration(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "berth.db")
 	s := opened(t, path)
-	first := migrations[:1:1]
-	if err := s.migrate(t.Context(), append(first, "CREATE TABLE more (x) STRICT")); err == nil {
+	known := migrations[:len(migrations):len(migrations)]
+	if err := s.migrate(t.Context(), append(known, "CREATE TABLE more (x) STRICT")); err == nil {
 		t.Error("a step that fails was no error") // STRICT wants a type
 	}
 	version := func() (n int) {
@@ -245,13 +245,13 @@ func TestMigration(t *testing.T) {
 		}
 		return n
 	}
-	if got := version(); got != 1 {
+	if got := version(); got != len(known) {
 		t.Errorf("version %d after a step that failed", got)
 	}
-	if err := s.migrate(t.Context(), append(first, "CREATE TABLE more (x TEXT) STRICT", "INSERT INTO more VALUES ('a')")); err != nil {
+	if err := s.migrate(t.Context(), append(known, "CREATE TABLE more (x TEXT) STRICT", "INSERT INTO more VALUES ('a')")); err != nil {
 		t.Error(err)
 	}
-	if got := version(); got != 3 {
+	if got := version(); got != len(known)+2 {
 		t.Errorf("version %d", got)
 	}
 }
@@ -268,7 +268,9 @@ func TestFromEachVersion(t *testing.T) {
 			}
 			behind(t, path, strings.Join(migrations[:version], "")+string(content)+
 				fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = %d", applicationID, version))
-			checkFixture(t, opened(t, path))
+			s := opened(t, path)
+			checkFixture(t, s)
+			checkBackups(t, s, version)
 		})
 	}
 }
@@ -298,6 +300,43 @@ func checkFixture(t *testing.T, s *Store) {
 		lease, eeee := tx.Lease()
 		if lease.Epoch != 5 || lease.PID != 77 {
 			t.Errorf("lease %+v", lease)
+		}
+		return errors.Join(err, e, ee, eee, eeee)
+	})
+}
+
+// checkBackups looks at what files from version 2 on hold of backups; that of
+// an earlier one can take them.
+func checkBackups(t *testing.T, s *Store, version int) {
+	if version < 2 {
+		x := backend.Transfer{Spec: backend.TransferSpec{Kind: backend.TransferBackup, VM: backend.Key{Host: "host1", UUID: vm(1)}}, State: backend.TransferQueued}
+		update(t, s, func(tx *Tx) error {
+			_, err := tx.AddTransfer(x)
+			return err
+		})
+		return
+	}
+	view(t, s, func(tx *Tx) error {
+		transfers, err := tx.Transfers(TransferFilter{})
+		if len(transfers) != 1 || transfers[0].Spec.VM.UUID != vm(256) || transfers[0].Spec.Repo.PassphraseFile != "/etc/pass" ||
+			transfers[0].State != backend.TransferRunning || transfers[0].Progress.Done != 7 || !transfers[0].Started.Equal(time.Unix(1700000100, 0)) {
+			t.Errorf("transfers %+v", transfers)
+		}
+		points, e := tx.Points("")
+		if len(points) != 1 || points[0].Disks[0].Target != "vda" || points[0].Size != 10 {
+			t.Errorf("points %+v", points)
+		}
+		repos, ee := tx.Repos()
+		if len(repos) != 1 || repos[0].Ref.URL != "/b" || repos[0].Points != 1 {
+			t.Errorf("repositories %+v", repos)
+		}
+		schedules, eee := tx.Schedules()
+		if len(schedules) != 1 || schedules[0].Cron != "@daily" || schedules[0].Keep.Within != time.Hour || schedules[0].VMs[0].UUID != vm(256) || schedules[0].Missed != 2 {
+			t.Errorf("schedules %+v", schedules)
+		}
+		hosts, eeee := tx.BackupHosts()
+		if hosts["host1"] != "qemu:///system" {
+			t.Errorf("hosts %v", hosts)
 		}
 		return errors.Join(err, e, ee, eee, eeee)
 	})

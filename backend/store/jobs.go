@@ -170,7 +170,7 @@ func (t *Tx) AddJob(j backend.Job) (backend.JobID, error) {
 	if err != nil {
 		return 0, t.orQueued(&j, err)
 	}
-	t.dirty = true
+	t.dirty |= partQueue
 	id, err := r.LastInsertId()
 	if err != nil {
 		return 0, err

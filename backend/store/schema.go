@@ -19,7 +19,7 @@ const applicationID = 0x62727468
 
 // migrations bring a file from each version to the next; the first makes an
 // empty one. A step that was ever released is never changed.
-var migrations = []string{schema1}
+var migrations = []string{schema1, schema2}
 
 // schema1: times are nanoseconds since 1970, NULL when there is none; spans
 // are nanoseconds, sizes bytes; lists are JSON.

@@ -15,7 +15,7 @@ type Tx struct {
 	tx       *sql.Tx
 	s        *Store
 	writable bool
-	dirty    bool // something changed that others should see
+	dirty    parts // what changed that others should see
 	prepared map[string]*sql.Stmt
 }
 
@@ -69,15 +69,17 @@ func (t *Tx) checkVersion() error {
 }
 
 func (t *Tx) commit() error {
-	if t.dirty {
-		if _, err := t.exec("UPDATE meta SET revision = revision + 1"); err != nil {
+	if t.dirty != 0 {
+		_, err := t.exec("UPDATE meta SET revision = revision + ?, transfers = transfers + ?, catalogue = catalogue + ?",
+			t.dirty.one(partQueue), t.dirty.one(partTransfers), t.dirty.one(partCatalogue))
+		if err != nil {
 			return err
 		}
 	}
 	if err := t.tx.Commit(); err != nil {
 		return err
 	}
-	if t.dirty {
+	if t.dirty != 0 {
 		t.s.wake()
 	}
 	return nil
@@ -105,11 +107,36 @@ func (t *Tx) exec(query string, args ...any) (int64, error) {
 	return r.RowsAffected()
 }
 
-// change is exec for what others should see: if a row was touched, the
-// revision rises.
+// parts of the store, each with a revision of its own: whoever watches one is
+// not woken by the others.
+type parts uint8
+
+const (
+	partQueue     parts = 1 << iota // jobs, hosts, events, settings, the lease
+	partTransfers                   // transfers and how far they are
+	partCatalogue                   // points, repositories, schedules
+)
+
+// one is 1 when p holds part, else 0.
+func (p parts) one(part parts) int {
+	if p&part != 0 {
+		return 1
+	}
+	return 0
+}
+
+// change is exec for what others should see of the queue: if a row was
+// touched, its revision rises.
 func (t *Tx) change(query string, args ...any) (int64, error) {
+	return t.changeIn(partQueue, query, args...)
+}
+
+// changeIn is change of any part.
+func (t *Tx) changeIn(part parts, query string, args ...any) (int64, error) {
 	n, err := t.exec(query, args...)
-	t.dirty = t.dirty || n > 0
+	if n > 0 {
+		t.dirty |= part
+	}
 	return n, err
 }
 

@@ -5,34 +5,64 @@ import (
 	"time"
 )
 
-// Revision rises with every change that anybody commits, in all processes
-// alike; the engine's beats and the times of host figures aside.
+// Revision rises with every change of the queue that anybody commits, in all
+// processes alike; the engine's beats and the times of host figures aside.
 func (s *Store) Revision(ctx context.Context) (int64, error) {
+	r, err := s.Revisions(ctx)
+	return r.Queue, err
+}
+
+// Revisions are counters of what was changed. Each rises alone, so that
+// progress, which is told every second, wakes nobody who does not look at it.
+type Revisions struct {
+	Queue     int64
+	Transfers int64
+	Catalogue int64 // points, repositories, schedules
+}
+
+// Sum rises when any of them does.
+func (r Revisions) Sum() int64 { return r.Queue + r.Transfers + r.Catalogue }
+
+// Revisions returns all of them, of one moment.
+func (s *Store) Revisions(ctx context.Context) (r Revisions, err error) {
 	if s.isClosed() {
-		return 0, s.explain(ctx, "read the queue", errClosed)
+		return r, s.explain(ctx, "read the queue", errClosed)
 	}
-	var n int64
-	err := s.read.QueryRowContext(ctx, "SELECT revision FROM meta").Scan(&n)
+	err = s.read.QueryRowContext(ctx, "SELECT revision, transfers, catalogue FROM meta").Scan(&r.Queue, &r.Transfers, &r.Catalogue)
 	if err != nil {
 		err = s.orClosed(err)
 	}
-	return n, s.explain(ctx, "read the queue", err)
+	return r, s.explain(ctx, "read the queue", err)
 }
 
-// Wait returns when the revision is another than the one given, or with ctx's
-// error when that ends. What this process changes wakes it at once; others are
-// noticed when it looks, some times a second.
+// Wait returns when the queue's revision is another than the one given, or with
+// ctx's error when that ends. What this process changes wakes it at once; others
+// are noticed when it looks, some times a second.
 func (s *Store) Wait(ctx context.Context, revision int64) error {
+	return s.waitFor(ctx, func(r Revisions) bool { return r.Queue != revision })
+}
+
+// WaitAny is Wait for the sum of all revisions.
+func (s *Store) WaitAny(ctx context.Context, sum int64) error {
+	return s.waitFor(ctx, func(r Revisions) bool { return r.Sum() != sum })
+}
+
+// WaitTransfers is Wait for transfers and the catalogue; sum is of both.
+func (s *Store) WaitTransfers(ctx context.Context, sum int64) error {
+	return s.waitFor(ctx, func(r Revisions) bool { return r.Transfers+r.Catalogue != sum })
+}
+
+func (s *Store) waitFor(ctx context.Context, changed func(Revisions) bool) error {
 	tick := time.NewTicker(s.poll)
 	defer tick.Stop()
 	for {
-		changed := s.changes()
-		now, err := s.Revision(ctx)
-		if err != nil || now != revision {
+		woken := s.changes()
+		now, err := s.Revisions(ctx)
+		if err != nil || changed(now) {
 			return err
 		}
 		select {
-		case <-changed:
+		case <-woken:
 		case <-tick.C:
 		case <-ctx.Done():
 			return context.Cause(ctx)
