@@ -44,7 +44,7 @@ func program() cli.Program {
 		Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 		Env: os.Getenv, UID: os.Getuid(), Version: buildVersion(),
 		Connect: connect, Local: local, Supported: dial.Supported, Demo: simulate, Console: console,
-		Queue: queue, Engine: cli.RunEngine,
+		Queue: queue, Engine: cli.RunEngine, Backups: backups, OpenPlace: cli.PlaceOpener(dial.SSH),
 		DefaultTheme:  themes.Default,
 		Themes:        func(dir string) []string { return themes.Source{UserDir: dir}.Names() },
 		ThemeProblems: func(dir string) []error { return themeProblems(themes.Source{UserDir: dir}) },
@@ -101,6 +101,11 @@ func queue(ctx context.Context, o cli.QueueOptions) (backend.Queue, error) {
 		return nil, err
 	}
 	return q, nil
+}
+
+// backups opens the backups of the state folder, or the demo's.
+func backups(context.Context, cli.BackupsOptions) (backend.Backups, error) {
+	return nil, fmt.Errorf("backups: %w", backend.ErrUnsupported)
 }
 
 // console opens the screen with what the command line came to.

@@ -64,6 +64,11 @@ type Program struct {
 	// Queue opens the queue: OpenQueue, or the demo's. Its error says what to do
 	// when that cannot be.
 	Queue func(context.Context, QueueOptions) (backend.Queue, error)
+	// Backups opens the backups: OpenBackups, or the demo's. Its error says what
+	// to do when that cannot be.
+	Backups func(context.Context, BackupsOptions) (backend.Backups, error)
+	// OpenPlace opens the place of a repository: PlaceOpener's, in the program.
+	OpenPlace OpenPlaceFunc
 	// Engine runs the engine until it is idle or ctx ends: RunEngine. When
 	// another engine runs, it returns at once, or, never being idle, waits until
 	// that has ended.

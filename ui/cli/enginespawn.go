@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -43,8 +45,14 @@ func (a *app) ensureEngine(ctx context.Context, running func(context.Context) (b
 	if err != nil {
 		return err
 	}
-	s := spawner{argv: argv, log: log, running: running}
+	s := spawner{argv: argv, env: withoutSecrets(os.Environ()), log: log, running: running}
 	return s.ensure(ctx)
+}
+
+// withoutSecrets is an environment without what only this process may know: the
+// engine outlives it, and runs other programs.
+func withoutSecrets(env []string) []string {
+	return slices.DeleteFunc(env, func(v string) bool { return strings.HasPrefix(v, passphraseVariable+"=") })
 }
 
 // engineArguments hands on what decides which hosts the engine sees and what

@@ -55,7 +55,7 @@ func (a *app) rootCommand() *cobra.Command {
 	root.SetHelpCommand(&cobra.Command{Hidden: true, Use: "no-help"})
 	root.SetFlagErrorFunc(flagError)
 	a.addGlobalFlags(root)
-	root.AddCommand(a.vmCommand(), a.infoCommand(), a.queueCommand(), a.engineCommand(), a.completionCommand())
+	root.AddCommand(a.vmCommand(), a.infoCommand(), a.queueCommand(), a.backupCommand(), a.engineCommand(), a.completionCommand())
 	return root
 }
 

@@ -1,0 +1,75 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"berth/backend"
+)
+
+// HandoverPrefix begins the names of files in RuntimeDir that hold a secret for
+// one transfer. Whoever carries the transfer out removes the file at its end.
+const HandoverPrefix = "handover-"
+
+// RuntimeDir is where files lie that must not outlive the machine's run: in
+// memory, and for their owner alone. Empty: there is no such place.
+func RuntimeDir(env func(string) string, uid int) string {
+	switch dir := env("XDG_RUNTIME_DIR"); {
+	case filepath.IsAbs(dir):
+		return filepath.Join(dir, "berth")
+	case uid == 0:
+		return "/run/berth"
+	}
+	return ""
+}
+
+// handOver is a reference with which the engine can open the repository. A
+// passphrase that was typed or came from the environment is written to a file
+// for one transfer; undo removes it when the transfer was not ordered.
+func (a *app) handOver(r *openRepo) (ref backend.RepoRef, undo func() error, err error) {
+	ref, undo = r.ref(), func() error { return nil }
+	if !r.Encrypted() {
+		return backend.RepoRef{URL: ref.URL}, undo, nil
+	}
+	if ref.PassphraseFile != "" || ref.IdentityFile != "" {
+		return ref, undo, nil
+	}
+	dir := RuntimeDir(a.Env, a.UID)
+	if dir == "" {
+		return ref, undo, &backend.OpError{Op: "hand the passphrase to the engine", Err: errors.New("XDG_RUNTIME_DIR is not set, so there is no place in memory for it"),
+			Hint: "give --passphrase-file instead"}
+	}
+	file, err := writeSecret(dir, r.source.passphrase)
+	if err != nil {
+		return ref, undo, &backend.OpError{Op: "hand the passphrase to the engine", Err: err, Hint: "give --passphrase-file instead"}
+	}
+	ref.PassphraseFile = file
+	return ref, func() error { return os.Remove(file) }, nil
+}
+
+// writeSecret makes a file in a folder, both for this user alone.
+func writeSecret(dir string, secret []byte) (file string, err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", err
+	}
+	if openToWriters(dir) {
+		return "", fmt.Errorf("%s can be written to by others", dir)
+	}
+	f, err := os.CreateTemp(dir, HandoverPrefix) // mode 0600
+	if err != nil {
+		return "", err
+	}
+	_, err = f.Write(append(secret[:len(secret):len(secret)], '\n'))
+	if err = errors.Join(err, f.Close()); err != nil {
+		return "", errors.Join(err, os.Remove(f.Name()))
+	}
+	return f.Name(), nil
+}
+
+// openToWriters reports whether others than its owner can write to a folder.
+func openToWriters(dir string) bool {
+	info, err := os.Stat(dir)
+	return err != nil || info.Mode().Perm()&0o022 != 0
+}
