@@ -86,9 +86,11 @@ type devicesXML struct {
 	Consoles   []consoleXML   `xml:"console"`
 	Serials    []consoleXML   `xml:"serial"`
 	Graphics   []graphicsXML  `xml:"graphics"`
+	TPMs       []tpmXML       `xml:"tpm"`
 }
 
 type diskXML struct {
+	Type   string `xml:"type,attr"`
 	Device string `xml:"device,attr"`
 	Driver struct {
 		Type string `xml:"type,attr"`
@@ -101,6 +103,22 @@ type diskXML struct {
 	ReadOnly  *struct{}   `xml:"readonly"`
 	Shareable *struct{}   `xml:"shareable"`
 	Backing   *backingXML `xml:"backingStore"`
+	// Mirror is a block copy or the commit of an active image under way.
+	Mirror     *mirrorXML `xml:"mirror"`
+	Encryption *struct{}  `xml:"encryption"`
+}
+
+type mirrorXML struct {
+	Job   string `xml:"job,attr"` // "copy", "active-commit"
+	Ready string `xml:"ready,attr"`
+}
+
+// job is libvirt's word for it; without one it is a copy.
+func (m *mirrorXML) job() string {
+	if m.Job == "active-commit" {
+		return "commit"
+	}
+	return "copy"
 }
 
 type backingXML struct {
@@ -109,15 +127,16 @@ type backingXML struct {
 }
 
 type sourceXML struct {
-	File     string `xml:"file,attr"`
-	Dev      string `xml:"dev,attr"`
-	Dir      string `xml:"dir,attr"`
-	Protocol string `xml:"protocol,attr"`
-	Name     string `xml:"name,attr"`
-	Pool     string `xml:"pool,attr"`
-	Volume   string `xml:"volume,attr"`
-	Startup  string `xml:"startupPolicy,attr"` // "mandatory", "requisite", "optional"
-	Hosts    []struct {
+	File       string    `xml:"file,attr"`
+	Dev        string    `xml:"dev,attr"`
+	Dir        string    `xml:"dir,attr"`
+	Protocol   string    `xml:"protocol,attr"`
+	Name       string    `xml:"name,attr"`
+	Pool       string    `xml:"pool,attr"`
+	Volume     string    `xml:"volume,attr"`
+	Startup    string    `xml:"startupPolicy,attr"` // "mandatory", "requisite", "optional"
+	Encryption *struct{} `xml:"encryption"`
+	Hosts      []struct {
 		Name string `xml:"name,attr"`
 		Port string `xml:"port,attr"`
 	} `xml:"host"`
@@ -143,6 +162,12 @@ type interfaceXML struct {
 	Link struct {
 		State string `xml:"state,attr"`
 	} `xml:"link"`
+}
+
+type tpmXML struct {
+	Backend struct {
+		Type string `xml:"type,attr"` // "emulator": swtpm
+	} `xml:"backend"`
 }
 
 type channelXML struct {

@@ -58,6 +58,10 @@ type Host struct {
 	single  *lane // questions about one domain
 	action  *lane
 	picture *lane // screenshots, which are streams
+	backup  *lane // backup jobs, checkpoints, freezing and thawing
+	jobs    *lane // other jobs of domains
+
+	road road // to the machine itself
 
 	polling  chan struct{} // held by the Poll under way
 	figuring chan struct{} // held by the Figures under way
@@ -116,6 +120,9 @@ func newHost(o Options, t target) *Host {
 	h.single = newLane(life, "single", 4, 1, h.open)
 	h.action = newLane(life, "action", 8, 1, h.open)
 	h.picture = newLane(life, "picture", 1, 1, h.openStreams)
+	h.backup = newLane(life, "backup", 12, 1, h.open)
+	h.jobs = newLane(life, "jobs", 4, 1, h.open)
+	h.road.turn = make(chan struct{}, 1)
 	return h
 }
 
@@ -133,9 +140,10 @@ func (h *Host) Close() error {
 	h.mu.Lock()
 	h.end()
 	h.mu.Unlock()
-	for _, l := range []*lane{h.cheap, h.dear, h.single, h.action, h.picture} {
+	for _, l := range []*lane{h.cheap, h.dear, h.single, h.action, h.picture, h.backup, h.jobs} {
 		l.close()
 	}
+	h.road.set(nil)
 	h.work.Wait()
 	h.polling <- struct{}{} // a Poll under way ends soon now
 	h.table.close()

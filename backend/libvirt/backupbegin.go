@@ -1,0 +1,384 @@
+package libvirt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/digitalocean/go-libvirt"
+
+	"berth/backend"
+	"berth/backend/libvirt/dial"
+)
+
+const (
+	// socketMost is what a unix socket's path may measure (sun_path less its end).
+	socketMost = 107
+	// reserveLeast is free space that a backup leaves in any case.
+	reserveLeast = 16 << 20
+	// scratchLeast is the room that scratch files need to begin with, at least;
+	// or all of the disk when that is smaller.
+	scratchLeast = 64 << 20
+)
+
+// begin is a backup of a running domain that is about to begin.
+type begin struct {
+	s     *subject
+	m     dial.Machine
+	r     *backend.BackupRequest
+	t     *token
+	dir   string      // where the socket and the note go
+	since *checkpoint // nil: everything is read
+}
+
+// beginLive takes a point in time of a running domain.
+func (s *subject) beginLive(ctx context.Context, m dial.Machine, r *backend.BackupRequest) (*liveSession, error) {
+	if err := s.mustBeFree(ctx); err != nil {
+		return nil, err
+	}
+	b := &begin{s: s, m: m, r: r, t: &token{VM: s.uuid(), Running: true, Checkpoint: r.Checkpoint, Since: r.Since, Drop: r.Drop, IOPaused: s.ioPaused()}}
+	if err := b.prepare(ctx); err != nil {
+		return nil, err
+	}
+	if err := b.run(ctx); err != nil {
+		return nil, err
+	}
+	l := &liveSession{s: s, m: m, t: b.t}
+	var err error
+	if l.p, err = s.point(ctx, m, b.t); err == nil {
+		l.offer()
+		err = l.reach(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(err, l.Abort(context.WithoutCancel(ctx)))
+	}
+	return l, nil
+}
+
+// mustBeFree refuses a domain that has a job: libvirt would let the backup wait
+// for 30 s, and then fail.
+func (s *subject) mustBeFree(ctx context.Context) error {
+	j, err := s.backupJob(ctx)
+	if err != nil {
+		return err
+	}
+	hint := "wait for it to end, or end it: virsh domjobabort " + s.uuid().String()
+	if j != nil {
+		if j.mine() {
+			hint = "wait for it to end; should its berth be gone, clean it up (berth backup, leftovers)"
+		}
+		return &backend.OpError{Op: "begin", Err: fmt.Errorf("%w: %s is under way", backend.ErrBusy, j.words()), Hint: hint}
+	}
+	words, err := s.job(ctx)
+	if err == nil && words != "" {
+		err = &backend.OpError{Op: "begin", Err: fmt.Errorf("%w: %s is under way", backend.ErrBusy, words), Hint: hint}
+	}
+	return err
+}
+
+// prepare chooses what is read how, and where things go.
+func (b *begin) prepare(ctx context.Context) error {
+	disks, err := b.s.disks(ctx)
+	if err == nil {
+		err = wanted(disks)
+	}
+	if err != nil {
+		return err
+	}
+	if b.r.Since != "" {
+		if b.since, err = b.s.checkpoint(ctx, b.r.Since); err != nil {
+			return err
+		}
+		if b.since == nil {
+			return fmt.Errorf("%w: there is no checkpoint %s any more", backend.ErrBitmap, backend.Clean(b.r.Since))
+		}
+	}
+	for _, d := range disks {
+		b.t.Disks = append(b.t.Disks, b.disk(d))
+	}
+	b.checkpointable()
+	if b.dir, err = b.s.runDir(ctx, b.m); err != nil {
+		return err
+	}
+	id := freshName()
+	b.t.Socket = path.Join(b.dir, socketPrefix+id)
+	if len(b.t.Socket) > socketMost {
+		return fmt.Errorf("%w: the path of a socket there would be too long: %s", backend.ErrUnsupported, b.t.Socket)
+	}
+	return b.placeScratch(ctx, id)
+}
+
+// disk says how a disk is read.
+func (b *begin) disk(d backend.BackupDisk) tokenDisk {
+	t := tokenDisk{Target: d.Target, Path: d.Path, Format: d.Format, Size: d.Size, Skip: d.Skip}
+	switch {
+	case d.Skip != "":
+	case d.Format != "qcow2":
+		t.WhyFull = "a " + d.Format + " image keeps no record of what changes"
+	case b.since == nil: // the engine knows why
+	case !b.since.records(d.Target):
+		t.WhyFull = "the checkpoint " + b.since.Name + " does not have this disk"
+	default:
+		t.Incremental = true
+	}
+	return t
+}
+
+// checkpointable drops the new checkpoint where no disk can have one.
+func (b *begin) checkpointable() {
+	if b.t.Checkpoint == "" {
+		b.t.NoCheck = "none was asked for"
+		return
+	}
+	if !slices.ContainsFunc(b.t.Disks, func(d tokenDisk) bool { return d.Skip == "" && d.Format == "qcow2" }) {
+		b.t.Checkpoint, b.t.NoCheck = "", "none of its disks is qcow2, and other formats keep no record of what changes"
+	}
+}
+
+// runDir is the folder that libvirt has for a running domain: its QEMU may make
+// sockets there, whatever AppArmor or SELinux forbid, and it goes with the domain.
+func (s *subject) runDir(ctx context.Context, m dial.Machine) (string, error) {
+	base := "/var/lib/libvirt/qemu"
+	if s.h.target.Driver() == "qemu:///session" {
+		var err error
+		if base, err = sessionLib(); err != nil {
+			return "", err
+		}
+	}
+	list, err := m.List(ctx, base)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", onFile(err)
+	}
+	prefix := "domain-" + strconv.Itoa(int(s.dom.ID)) + "-"
+	for _, f := range list {
+		if f.Mode.IsDir() && strings.HasPrefix(f.Name, prefix) {
+			return path.Join(base, f.Name), nil
+		}
+	}
+	return "", fmt.Errorf("%w: libvirt's folder %s/%s... of the running VM is not there", backend.ErrUnsupported, base, prefix)
+}
+
+// sessionLib is where a user's own libvirt keeps its domains' folders
+// (virQEMUDriverConfigNew in libvirt's src/qemu/qemu_conf.c).
+func sessionLib() (string, error) {
+	config, err := os.UserConfigDir()
+	return path.Join(config, "libvirt/qemu/lib"), err
+}
+
+// placeScratch chooses a place for each disk's scratch file: beside its image,
+// where QEMU surely may write, else beside another of its images.
+func (b *begin) placeScratch(ctx context.Context, id string) error {
+	var dirs []string
+	if b.r.ScratchDir != "" {
+		st, err := b.m.Stat(ctx, b.r.ScratchDir)
+		if err != nil || !st.Mode.IsDir() {
+			return fmt.Errorf("%w: the folder for scratch files %s is not there: %w", backend.ErrInvalid, backend.Clean(b.r.ScratchDir), errors.Join(err))
+		}
+		dirs = []string{b.r.ScratchDir}
+	}
+	var others []string
+	for i, d := range b.t.Disks {
+		if dir := folder(&b.s.xml.Devices.Disks[i], d.Path); dir != "" && d.Skip == "" {
+			others = append(others, dir)
+		}
+	}
+	others = append(others, "/var/lib/libvirt/images")
+	for i, d := range b.t.Disks {
+		if d.Skip != "" {
+			b.t.Scratch = append(b.t.Scratch, "")
+			continue
+		}
+		choice := dirs
+		if len(choice) == 0 {
+			if dir := folder(&b.s.xml.Devices.Disks[i], d.Path); dir != "" {
+				choice = []string{dir}
+			}
+			choice = append(choice, others...)
+		}
+		dir, err := roomFor(ctx, b.m, choice, d.Size)
+		if err != nil {
+			return fmt.Errorf("the scratch file of %s: %w", d.Target, err)
+		}
+		b.t.Scratch = append(b.t.Scratch, path.Join(dir, dial.DraftPrefix+id+"-"+d.Target+scratchSuffix))
+	}
+	return nil
+}
+
+// roomFor is the first folder with room for the scratch file of a disk of that
+// size. How much it will need depends on how much the guest writes.
+func roomFor(ctx context.Context, m dial.Machine, dirs []string, size int64) (string, error) {
+	need := uint64(min(size, max(scratchLeast, size/50))) + reserveLeast
+	var tried []string
+	for _, dir := range dirs {
+		free, _, err := m.Room(ctx, dir)
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return "", err
+		case err == nil && free >= need:
+			return dir, nil
+		case err == nil && !slices.Contains(tried, dir):
+			tried = append(tried, dir)
+		}
+	}
+	return "", &backend.OpError{Op: "place it", Err: fmt.Errorf("%w: %d MiB are needed to begin with, beside what the guest writes meanwhile, in %s",
+		backend.ErrNoRoom, need>>20, backend.Clean(strings.Join(tried, ", "))), Hint: "free space there, or name another folder for scratch files"}
+}
+
+// run freezes, begins, thaws.
+func (b *begin) run(ctx context.Context) error {
+	var f *freezer
+	if b.r.Quiesce {
+		var err error
+		if f, err = b.s.freeze(ctx, b.m, b.dir); err != nil {
+			if ctx.Err() != nil {
+				return err
+			}
+			b.t.NotQuiesced = coded(err).Error()
+		}
+	}
+	if f == nil {
+		return b.beginOr(ctx)
+	}
+	b.t.Quiesced = true
+	done := make(chan struct{})
+	thawed := make(chan struct{})
+	go func() { // also when what follows never returns
+		defer close(thawed)
+		late := time.NewTimer(frozenMost)
+		defer late.Stop()
+		hurried := false
+		select {
+		case <-done:
+		case <-late.C:
+			hurried = true
+		}
+		var err error
+		if b.t.Frozen, err = f.thaw(ctx); err != nil {
+			b.t.NotQuiesced = "its guest agent did not thaw it (berth goes on trying): " + err.Error()
+		}
+		if hurried {
+			b.t.Quiesced = false
+			b.t.NotQuiesced = fmt.Sprintf("the job did not begin within %v, so that the guest was thawed before", frozenMost)
+		}
+	}()
+	err := func() error { // a panic of go-libvirt's comes back as an error, see guarded
+		defer close(done)
+		return b.beginOr(ctx)
+	}()
+	<-thawed
+	return err
+}
+
+// beginOr begins the job, without a checkpoint where libvirt makes none.
+func (b *begin) beginOr(ctx context.Context) error {
+	err := b.begin(ctx)
+	if err == nil || b.t.Checkpoint == "" || !b.noCheckpoints(err) {
+		return err
+	}
+	b.t.NoCheck, b.t.Checkpoint = "libvirt makes none: "+coded(err).Error(), ""
+	return b.begin(ctx)
+}
+
+// noCheckpoints reports whether a begin failed for its checkpoint alone, as
+// with an image of qcow2's first version or a domain with snapshots.
+func (b *begin) noCheckpoints(err error) bool {
+	text := coded(err).Error()
+	return !errors.Is(err, backend.ErrBitmap) && (unsupported(err) && strings.Contains(text, "checkpoint") ||
+		strings.Contains(text, "qcow2 v2") || strings.Contains(text, "bitmap"))
+}
+
+// begin begins the job, or leaves nothing behind.
+func (b *begin) begin(ctx context.Context) error {
+	job, point := b.describe()
+	bctx, cancel := context.WithTimeout(ctx, jobWait)
+	defer cancel()
+	_, err := tell(bctx, b.s.h.backup, func(lv *libvirt.Libvirt) (struct{}, error) {
+		return struct{}{}, lv.DomainBackupBegin(b.s.dom, job, point, 0)
+	})
+	b.t.At = b.s.h.now()
+	if err == nil {
+		return nil
+	}
+	if b.since != nil && brokenBitmap(err) {
+		err = fmt.Errorf("%w: %w", backend.ErrBitmap, coded(err))
+	}
+	return errors.Join(err, b.undo(ctx, err))
+}
+
+// brokenBitmap reports whether libvirt refuses a checkpoint as a base.
+func brokenBitmap(err error) bool {
+	if hasCode(err, libvirt.ErrCheckpointInconsistent) || hasCode(err, libvirt.ErrNoDomainCheckpoint) {
+		return true
+	}
+	text := coded(err).Error()
+	return strings.Contains(text, "missing or broken bitmap") || strings.Contains(text, "bitmap") && strings.Contains(text, "inconsistent")
+}
+
+// undo removes what a begin that failed may have left. When nobody can tell
+// whether it did, that goes on in the background: the job may yet begin.
+func (b *begin) undo(ctx context.Context, err error) error {
+	l := &liveSession{s: b.s, m: b.m, t: b.t}
+	ctx = context.WithoutCancel(ctx)
+	if errors.As(coded(err), new(*daemonError)) {
+		return l.clean(ctx)
+	}
+	b.s.h.spawn(func() {
+		tick := time.NewTicker(thawEvery)
+		defer tick.Stop()
+		for until := b.s.h.now().Add(jobWait); b.s.h.now().Before(until); {
+			_ = l.end(ctx) // tried again, and leftovers are found later
+			select {
+			case <-tick.C:
+			case <-b.s.h.life.Done():
+				return
+			}
+		}
+		_ = l.clean(ctx) // likewise
+	})
+	return nil
+}
+
+// describe writes the job and its checkpoint.
+func (b *begin) describe() (job string, point libvirt.OptString) {
+	x := backupXML{Mode: "pull", Server: &backupServerXML{Transport: "unix", Socket: b.t.Socket}}
+	c := newCheckpointXML{Name: b.t.Checkpoint, Description: begunWords}
+	incremental := slices.ContainsFunc(b.t.Disks, func(d tokenDisk) bool { return d.Incremental })
+	if incremental {
+		x.Incremental = b.since.Name
+	}
+	for i, d := range b.t.Disks {
+		name := b.s.xml.Devices.Disks[i].Target.Dev
+		if d.Skip != "" {
+			x.Disks = append(x.Disks, backupDiskXML{Name: name, Backup: "no"})
+			c.Disks = append(c.Disks, checkpointDiskXML{name, "no"})
+			continue
+		}
+		disk := backupDiskXML{Name: name, Backup: "yes", Type: "file", ExportName: name, Scratch: &scratchXML{b.t.Scratch[i]}}
+		switch {
+		case d.Incremental:
+			disk.ExportBitmap = dirtyBitmap(d.Target)
+		case incremental:
+			disk.Mode = "full"
+		}
+		x.Disks = append(x.Disks, disk)
+		kind := "no"
+		if d.Format == "qcow2" {
+			kind = "bitmap"
+		}
+		c.Disks = append(c.Disks, checkpointDiskXML{name, kind})
+	}
+	if b.t.Checkpoint != "" {
+		point = libvirt.OptString{marshal(c)}
+	}
+	return marshal(x), point
+}
+
+// dirtyBitmap is the name under which a disk's changes are exported.
+func dirtyBitmap(target string) string { return "dirty-" + target }

@@ -1,0 +1,150 @@
+package libvirt
+
+import (
+	"cmp"
+	"context"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/digitalocean/go-libvirt"
+
+	"berth/backend"
+)
+
+const (
+	// checkpointPrefix begins the names of berth's checkpoints.
+	checkpointPrefix = "berth-"
+	// begunWords describe a checkpoint whose backup is not safe yet, and
+	// safeWords one whose backup is: a process that dies between leaves the
+	// first, by which the checkpoint is known to be left over.
+	begunWords = "berth: begun, its backup is not finished"
+	safeWords  = "berth: its backup is finished"
+)
+
+// checkpoint is one of a domain's checkpoints.
+type checkpoint struct {
+	Name        string `xml:"name"`
+	Description string `xml:"description"`
+	Created     int64  `xml:"creationTime"`
+	Disks       []struct {
+		Name       string `xml:"name,attr"`
+		Checkpoint string `xml:"checkpoint,attr"`
+	} `xml:"disks>disk"`
+
+	handle libvirt.DomainCheckpoint
+	text   string
+}
+
+// records reports whether a disk has a bitmap of the checkpoint.
+func (c *checkpoint) records(target string) bool {
+	for _, d := range c.Disks {
+		if d.Name == target {
+			return d.Checkpoint == "bitmap"
+		}
+	}
+	return false
+}
+
+// checkpoints reads the domain's checkpoints, oldest first.
+func (s *subject) checkpoints(ctx context.Context) ([]checkpoint, error) {
+	ctx, cancel := context.WithTimeout(ctx, questionWait)
+	defer cancel()
+	list, err := ask(ctx, s.h.backup, func(lv *libvirt.Libvirt) ([]libvirt.DomainCheckpoint, error) {
+		list, _, err := lv.DomainListAllCheckpoints(s.dom, 1, 0)
+		return list, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	var out []checkpoint
+	for _, handle := range list {
+		c, err := s.h.describeCheckpoint(ctx, handle)
+		switch {
+		case hasCode(err, libvirt.ErrNoDomainCheckpoint): // it was deleted meanwhile
+		case err != nil:
+			return nil, err
+		default:
+			out = append(out, *c)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b checkpoint) int {
+		return cmp.Or(cmp.Compare(a.Created, b.Created), cmp.Compare(a.Name, b.Name))
+	})
+	return out, nil
+}
+
+func (h *Host) describeCheckpoint(ctx context.Context, handle libvirt.DomainCheckpoint) (*checkpoint, error) {
+	text, err := ask(ctx, h.backup, func(lv *libvirt.Libvirt) (string, error) {
+		return lv.DomainCheckpointGetXMLDesc(handle, checkpointNoDomain)
+	})
+	if err != nil {
+		return nil, err
+	}
+	c := &checkpoint{handle: handle, text: text}
+	if err := xml.Unmarshal([]byte(text), c); err != nil {
+		return nil, fmt.Errorf("%w: a checkpoint's XML cannot be read: %w", backend.ErrInvalid, err)
+	}
+	return c, nil
+}
+
+// checkpoint finds one; nil when there is none of that name.
+func (s *subject) checkpoint(ctx context.Context, name string) (*checkpoint, error) {
+	ctx, cancel := context.WithTimeout(ctx, questionWait)
+	defer cancel()
+	handle, err := ask(ctx, s.h.backup, func(lv *libvirt.Libvirt) (libvirt.DomainCheckpoint, error) {
+		return lv.DomainCheckpointLookupByName(s.dom, name, 0)
+	})
+	if hasCode(err, libvirt.ErrNoDomainCheckpoint) || err == nil && handle.Name == "" {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s.h.describeCheckpoint(ctx, handle)
+}
+
+// deleteCheckpoint deletes one with its bitmaps. Where those are broken or the
+// domain is off, the bitmaps stay, and libvirt forgets the checkpoint.
+func (s *subject) deleteCheckpoint(ctx context.Context, name string) error {
+	c, err := s.checkpoint(ctx, name)
+	if err != nil || c == nil {
+		return err
+	}
+	del := func(flags libvirt.DomainCheckpointDeleteFlags) error {
+		ctx, cancel := context.WithTimeout(ctx, jobWait)
+		defer cancel()
+		_, err := ask(ctx, s.h.backup, func(lv *libvirt.Libvirt) (struct{}, error) {
+			return struct{}{}, lv.DomainCheckpointDelete(c.handle, flags)
+		})
+		if hasCode(err, libvirt.ErrNoDomainCheckpoint) {
+			return nil
+		}
+		return err
+	}
+	err = del(0)
+	if err == nil || !errors.As(coded(err), new(*daemonError)) {
+		return err
+	}
+	if e := del(libvirt.DomainCheckpointDeleteMetadataOnly); e != nil {
+		return fmt.Errorf("checkpoint %s: %w; not even its metadata: %w", backend.Clean(name), coded(err), coded(e))
+	}
+	return nil
+}
+
+// markSafe writes down with a checkpoint that its backup is finished.
+func (s *subject) markSafe(ctx context.Context, name string) error {
+	c, err := s.checkpoint(ctx, name)
+	if err != nil || c == nil || c.Description != begunWords {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, questionWait)
+	defer cancel()
+	text := strings.Replace(c.text, begunWords, safeWords, 1)
+	_, err = ask(ctx, s.h.backup, func(lv *libvirt.Libvirt) (libvirt.DomainCheckpoint, error) {
+		return lv.DomainCheckpointCreateXML(s.dom, text, uint32(libvirt.DomainCheckpointCreateRedefine))
+	})
+	return err
+}
