@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"sync"
 	"time"
@@ -55,7 +56,7 @@ func Connect(ctx context.Context, nc net.Conn, export string, contexts []string,
 }
 
 // dropped closes what may be closed already.
-func dropped(nc net.Conn) error {
+func dropped(nc io.Closer) error {
 	if err := nc.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 		return err
 	}

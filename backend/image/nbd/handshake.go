@@ -274,12 +274,9 @@ func refusal(typ uint32, export, text string) error {
 	return fmt.Errorf("export %s: %w", exportLabel(export), cause)
 }
 
-// deadliner is what of a net.Conn ends reads and writes that block.
-type deadliner interface{ Close() error }
-
 // closeWith closes c when ctx ends, until the returned function is called; that
-// tells whether it had to.
-func closeWith(ctx context.Context, c deadliner) (stop func() bool) {
+// tells whether it came in time.
+func closeWith(ctx context.Context, c io.Closer) (stop func() bool) {
 	// An error of Close has nobody to go to: what blocks returns with its own.
 	return context.AfterFunc(ctx, func() { _ = c.Close() })
 }
