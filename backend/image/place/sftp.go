@@ -27,7 +27,7 @@ type SFTP struct {
 	// Create makes the folder and its parents.
 	Create bool
 	// Attempts to do something on a connection that breaks, and the first wait
-	// between two, which doubles; zero: 9 and 100 ms.
+	// between two, which doubles up to a hundred times that; zero: 9 and 100 ms.
 	Attempts int
 	Wait     time.Duration
 }
@@ -50,7 +50,7 @@ func OpenSFTP(ctx context.Context, o SFTP) (Place, error) {
 		r.with.attempts = o.Attempts
 	}
 	if o.Wait > 0 {
-		r.with.first = o.Wait
+		r.with.first, r.with.last = o.Wait, 100*o.Wait
 	}
 	err := r.do(ctx, "open", o.URL, func(l *link) error {
 		info, err := l.Stat(o.Dir)

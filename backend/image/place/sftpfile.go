@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"sync"
 
 	"github.com/pkg/sftp"
@@ -152,6 +153,11 @@ func (l *link) newFolder(root, name string) error {
 		return err
 	}
 	err := l.MkdirAll(path.Join(root, name))
+	if err != nil { // somebody else may have made it at the same moment
+		if _, gone := l.Stat(path.Join(root, name)); !errors.Is(gone, fs.ErrNotExist) {
+			err = gone
+		}
+	}
 	for ; err == nil && name != "."; name = path.Dir(name) {
 		l.syncFolder(path.Join(root, path.Dir(name)))
 	}
@@ -188,6 +194,22 @@ func (d *remoteDraft) Write(p []byte) (int, error) {
 	if d.ended || d.broken {
 		return 0, inWords("write", d.name, fs.ErrClosed)
 	}
+	written := 0
+	for part := range slices.Chunk(p, writePart) {
+		if err := d.write(part); err != nil {
+			d.broken = true
+			return written, err
+		}
+		written += len(part)
+	}
+	return written, nil
+}
+
+// writePart is how much is written before it counts as written, in bytes: what
+// a lost connection costs at most.
+const writePart = 1 << 20
+
+func (d *remoteDraft) write(p []byte) error {
 	err := d.r.do(d.ctx, "write", d.name, func(l *link) error {
 		f, err := d.handle(l)
 		if err != nil {
@@ -196,13 +218,11 @@ func (d *remoteDraft) Write(p []byte) (int, error) {
 		_, err = f.WriteAt(p, d.size)
 		return err
 	})
-	if err != nil {
-		d.broken = true
-		return 0, err
+	if err == nil {
+		d.size += int64(len(p))
+		d.sum = crc32.Update(d.sum, castagnoli, p)
 	}
-	d.size += int64(len(p))
-	d.sum = crc32.Update(d.sum, castagnoli, p)
-	return len(p), nil
+	return err
 }
 
 // finish makes the content durable and read-only.
@@ -342,13 +362,16 @@ func (r *remote) CreateExclusive(ctx context.Context, name string, content []byt
 			l.syncFolder(path.Dir(to))
 			return nil
 		}
-		if there, readErr := l.content(to, len(content)); readErr == nil {
-			if bytes.Equal(there, content) {
-				return nil
-			}
+		there, readErr := l.content(to, len(content))
+		switch {
+		case readErr == nil && bytes.Equal(there, content):
+			return nil
+		case readErr == nil:
 			return fs.ErrExist
+		case errors.Is(readErr, fs.ErrNotExist):
+			return err
 		}
-		return err
+		return readErr
 	})
 	return errors.Join(err, d.Discard())
 }
