@@ -63,6 +63,7 @@ PermitRootLogin yes
 StrictModes no
 UsePAM no
 PasswordAuthentication no
+Subsystem sftp internal-sftp
 `
 
 // install writes the host's configuration, as an administrator would once.
