@@ -247,6 +247,9 @@ func (b *begin) run(ctx context.Context) error {
 		return b.beginOr(ctx)
 	}
 	b.t.Quiesced = true
+	if b.s.h.frozen != nil {
+		b.s.h.frozen()
+	}
 	done := make(chan struct{})
 	thawed := make(chan struct{})
 	go func() { // also when what follows never returns

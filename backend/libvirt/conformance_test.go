@@ -14,7 +14,12 @@ import (
 	"berth/backend/libvirt"
 )
 
-func TestMain(m *testing.M) { os.Exit(lab.Main(m)) }
+func TestMain(m *testing.M) {
+	if os.Getenv(freezeEnv) != "" {
+		freezeForEver()
+	}
+	os.Exit(lab.Main(m))
+}
 
 // open makes a Host on one of the lab's; the test closes it.
 func open(t testing.TB, uri string, readOnly bool) *libvirt.Host {

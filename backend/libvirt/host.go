@@ -74,6 +74,7 @@ type Host struct {
 	watches  atomic.Int32 // Watches with lifecycle events
 	bulkless atomic.Bool  // the driver has no bulk statistics
 	latency  atomic.Int64 // of the last cheap round trip, nanoseconds
+	frozen   func()       // tests: called while a guest is frozen
 }
 
 var (

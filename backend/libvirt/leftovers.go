@@ -41,6 +41,8 @@ type search struct {
 	found []backend.Leftover
 	dirs  map[string]bool // where images lie
 	busy  map[string]bool // scratch files that jobs use
+
+	running []*subject
 }
 
 // Leftovers implements backend.Backuper.
@@ -113,6 +115,9 @@ func (f *search) add(s *subject, l backend.Leftover) {
 func (f *search) folders(s *subject) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if s.runs {
+		f.running = append(f.running, s)
+	}
 	for i := range s.xml.Devices.Disks {
 		x := &s.xml.Devices.Disks[i]
 		if dir := folder(x, x.Source.File); dir != "" {
@@ -187,6 +192,7 @@ func (f *search) files(ctx context.Context) error {
 	if f.m == nil {
 		return nil
 	}
+	var files []backend.Leftover
 	for dir := range f.dirs {
 		list, err := f.m.List(ctx, dir)
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
@@ -202,7 +208,34 @@ func (f *search) files(ctx context.Context) error {
 				!scratch && f.h.now().Sub(e.Modified) < draftAge {
 				continue
 			}
-			f.found = append(f.found, backend.Leftover{Host: f.h.name, Kind: leftScratch, What: at, Since: e.Modified, Size: uint64(max(e.Real, 0))})
+			files = append(files, backend.Leftover{Host: f.h.name, Kind: leftScratch, What: at, Since: e.Modified, Size: uint64(max(e.Real, 0))})
+		}
+	}
+	if len(files) == 0 {
+		return nil
+	}
+	if err := f.recheck(ctx); err != nil {
+		return err
+	}
+	for _, l := range files {
+		if !f.busy[l.What] {
+			f.found = append(f.found, l)
+		}
+	}
+	return nil
+}
+
+// recheck notes the scratch files of jobs that began while files were listed.
+func (f *search) recheck(ctx context.Context) error {
+	for _, s := range f.running {
+		j, err := s.backupJob(ctx)
+		if err != nil && !gone(err) {
+			return err
+		}
+		if j != nil {
+			for _, file := range j.scratches() {
+				f.busy[file] = true
+			}
 		}
 	}
 	return nil
