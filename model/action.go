@@ -19,13 +19,15 @@ const (
 	GroupVM
 	GroupMore
 	GroupQueue
+	GroupBackup
+	GroupImage
 	GroupMarks
 	GroupView
 	GroupProgram
 	groupCount
 )
 
-var groupNames = [...]string{"Moving", "VM: power", "VM: more", "Queue", "Marks", "View", "Program"}
+var groupNames = [...]string{"Moving", "VM: power", "VM: more", "Queue", "Backups", "Images", "Marks", "View", "Program"}
 
 // String is the group's title.
 func (g Group) String() string { return groupNames[g] }

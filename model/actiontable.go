@@ -10,17 +10,17 @@ var (
 	onVMs    = []ScreenID{ScreenVMs}
 	onVM     = []ScreenID{ScreenVMs, ScreenDetail}
 	onDetail = []ScreenID{ScreenDetail}
-	onLists  = []ScreenID{ScreenVMs, ScreenHosts, ScreenEvents, ScreenQueue}
+	onLists  = []ScreenID{ScreenVMs, ScreenHosts, ScreenEvents, ScreenQueue, ScreenBackups, ScreenCatalogue, ScreenSchedules, ScreenPoints, ScreenImages, ScreenPools}
 	onQueue  = []ScreenID{ScreenQueue}
 	onJob    = []ScreenID{ScreenQueue, ScreenJob}
-	onMarks  = []ScreenID{ScreenVMs, ScreenQueue}
+	onMarks  = []ScreenID{ScreenVMs, ScreenQueue, ScreenBackups, ScreenCatalogue, ScreenSchedules, ScreenPoints, ScreenImages, ScreenPools}
 )
 
 // actionTable is everything a person can do. Keys follow k9s, vi and the
 // libvirt consoles that people know.
 func actionTable() []Action {
 	var t []Action
-	for _, part := range [][]Action{moveActions(), powerActions(), vmActions(), queueActions(), markActions(), viewActions(), programActions()} {
+	for _, part := range [][]Action{moveActions(), powerActions(), vmActions(), queueActions(), backupActions(), imageActions(), markActions(), viewActions(), programActions()} {
 		t = append(t, part...)
 	}
 	return t
@@ -29,7 +29,7 @@ func actionTable() []Action {
 func moveActions() []Action {
 	move := func(id, help string, by func(*App) int, keys ...string) Action {
 		return Action{ID: id, Keys: keys, Label: help, Help: help, Group: GroupMove, Silent: true,
-			On:  []ScreenID{ScreenVMs, ScreenHosts, ScreenEvents, ScreenQueue, ScreenDetail, ScreenJob, ScreenConnect},
+			On:  []ScreenID{ScreenVMs, ScreenHosts, ScreenEvents, ScreenQueue, ScreenDetail, ScreenJob, ScreenConnect, ScreenBackups, ScreenCatalogue, ScreenSchedules, ScreenPoints, ScreenImages, ScreenPools},
 			Key: func(a *App, k tea.KeyMsg) tea.Cmd { return a.move(by(a), k) }}
 	}
 	return []Action{
@@ -41,7 +41,7 @@ func moveActions() []Action {
 		move("page-up", "A page up", func(a *App) int { return -a.VMs.page }, "pgup", "ctrl+b"),
 		move("first", "To the first", func(*App) int { return -1 << 30 }, "g", "home"),
 		move("last", "To the last", func(*App) int { return 1 << 30 }, "G", "end"),
-		{ID: "open", Keys: []string{"enter"}, Label: "Open", Help: "Open what is selected: the VM's detail, the host's VMs, the event in full, why a job waits", Group: GroupMove, On: onLists, Hint: 1, Run: (*App).open},
+		{ID: "open", Keys: []string{"enter"}, Label: "Open", Help: "Open what is selected: the VM's detail, the host's VMs, the event in full, why a job waits, what there is to restore a VM from", Group: GroupMove, On: onLists, Hint: 1, Run: (*App).open},
 		{ID: "next-tab", Keys: []string{"tab", "right", "l"}, Label: "Next tab", Help: "The next page of the detail", Group: GroupMove, On: onDetail, Hint: 1, Silent: true, Run: func(a *App) tea.Cmd { return a.Detail.Turn(1) }},
 		{ID: "previous-tab", Keys: []string{"shift+tab", "left", "h"}, Label: "Previous tab", Help: "The page before", Group: GroupMove, On: onDetail, Silent: true, Run: func(a *App) tea.Cmd { return a.Detail.Turn(-1) }},
 		{ID: "scroll-right", Keys: []string{"L", "shift+right"}, Label: "Right", Help: "Long lines of the XML and the log: further right", Group: GroupMove, On: onDetail, Silent: true, Run: func(a *App) tea.Cmd { a.Detail.Sideways(20); return nil }},
@@ -102,8 +102,8 @@ func vmActions() []Action {
 		{ID: "rename", Keys: []string{"f2"}, Label: "Rename", Help: "Give the VM another name; it must be off", Group: GroupMore, On: onVM, Verb: backend.VerbRename, Why: func(a *App) string { return a.verbDisabledOn(backend.VerbRename, a.one()) }, Run: (*App).rename},
 		{ID: "undefine", Keys: []string{"U"}, Label: "Delete", Help: "Delete the VM: choose what goes with it, then type its name", Group: GroupMore, On: onVM, Verb: backend.VerbUndefine, Why: func(a *App) string { return a.verbDisabledOn(backend.VerbUndefine, a.one()) }, Run: (*App).undefine},
 		{ID: "copy", Keys: []string{"y"}, Label: "Copy", Help: "Copy the name, UUID, address or XML to your clipboard (OSC 52)", Group: GroupMore, On: onVM, Why: (*App).noVM, Run: (*App).copyMenu},
-		{ID: "actions", Keys: []string{"a"}, Label: "All actions", Help: "A menu of everything that can be done to the VM, or to the job", Group: GroupMore, On: []ScreenID{ScreenVMs, ScreenDetail, ScreenQueue, ScreenJob}, Hint: 4, Run: (*App).actionMenu},
-		{ID: "undo", Keys: []string{"u"}, Label: "Undo", Help: "Take back the last pause, resume, rename, autostart, hold, release, priority, policy or drain", Group: GroupMore, Run: (*App).Undo},
+		{ID: "actions", Keys: []string{"a"}, Label: "All actions", Help: "A menu of everything that can be done to the VM, the job, the backup or the image", Group: GroupMore, On: append([]ScreenID{ScreenVMs, ScreenDetail, ScreenQueue, ScreenJob, ScreenImages, ScreenPools}, onBackups...), Hint: 4, Run: (*App).actionMenu},
+		{ID: "undo", Keys: []string{"u"}, Label: "Undo", Help: "Take back the last pause, resume, rename, autostart, hold, release, priority, policy, drain, limit or change of a schedule", Group: GroupMore, Run: (*App).Undo},
 		{ID: "give-up", Keys: []string{"X"}, Label: "Stop waiting", Help: "Stop waiting for what is under way on the VM", Group: GroupMore, On: onVM, Why: (*App).nothingPending, Run: (*App).giveUp},
 	}
 }
@@ -126,7 +126,7 @@ func markActions() []Action {
 
 func viewActions() []Action {
 	screen := func(key string, s ScreenID, help string) Action {
-		return Action{ID: map[ScreenID]string{ScreenVMs: "vms", ScreenHosts: "hosts", ScreenEvents: "events", ScreenQueue: "queue"}[s], Keys: []string{key}, Label: s.String(), Help: help, Group: GroupView,
+		return Action{ID: map[ScreenID]string{ScreenVMs: "vms", ScreenHosts: "hosts", ScreenEvents: "events", ScreenQueue: "queue", ScreenBackups: "backups", ScreenImages: "images"}[s], Keys: []string{key}, Label: s.String(), Help: help, Group: GroupView,
 			Run: func(a *App) tea.Cmd { return a.Go(s) }}
 	}
 	return []Action{
@@ -134,8 +134,10 @@ func viewActions() []Action {
 		screen("2", ScreenHosts, "The hosts"),
 		screen("3", ScreenEvents, "Events, and what berth did"),
 		screen("4", ScreenQueue, "The queue: VMs that wait for a berth, and until when"),
-		{ID: "last-view", Keys: []string{"-"}, Label: "Last view", Help: "Back to the view before this one", Group: GroupView, Run: func(a *App) tea.Cmd { return a.Go(a.last) }},
-		{ID: "filter", Keys: []string{"/"}, Label: "Filter", Help: "Filter the list (web !test state:running tag:x cpu>50 /regex/), or search the XML; in the queue: state:queued host: tag: reason:", Group: GroupView, Hint: 3, On: []ScreenID{ScreenVMs, ScreenDetail, ScreenQueue}, Run: (*App).openLine},
+		screen("5", ScreenBackups, "Backups: what is under way, what there is to restore, what is planned"),
+		screen("6", ScreenImages, "Disk images and storage pools"),
+		{ID: "last-view", Keys: []string{"-"}, Label: "Last view", Help: "Back to the view before this one", Group: GroupView, On: everyScreenBut(ScreenCatalogue), Run: func(a *App) tea.Cmd { return a.Go(a.last) }},
+		{ID: "filter", Keys: []string{"/"}, Label: "Filter", Help: "Filter the list (web !test state:running tag:x cpu>50 /regex/), or search the XML; in the queue: state:queued host: tag: reason:; in the catalogue is:old; of images is:orphan", Group: GroupView, Hint: 3, On: append([]ScreenID{ScreenVMs, ScreenDetail, ScreenQueue, ScreenImages, ScreenPools}, onBackups...), Run: (*App).openLine},
 		{ID: "sort-next", Keys: []string{">"}, Label: "Sort by next", Help: "Sort by the next column", Group: GroupView, On: onVMs, Run: func(a *App) tea.Cmd { a.VMs.SortNext(1); a.want(); return nil }},
 		{ID: "sort-previous", Keys: []string{"<"}, Label: "Sort by previous", Help: "Sort by the column before", Group: GroupView, On: onVMs, Run: func(a *App) tea.Cmd { a.VMs.SortNext(-1); a.want(); return nil }},
 		{ID: "sort-invert", Keys: []string{"I"}, Label: "Invert order", Help: "Turn the order round", Group: GroupView, On: onVMs, Run: func(a *App) tea.Cmd { a.VMs.Sort(a.VMs.SortBy); a.want(); return nil }},
@@ -150,7 +152,7 @@ func programActions() []Action {
 		{ID: "palette", Keys: []string{":"}, Label: "Command", Help: "Type a command: tab completes", Group: GroupProgram, Hint: 12, Silent: true, Run: (*App).openPalette},
 		{ID: "help", Keys: []string{"?", "f1"}, Label: "Help", Help: "This page", Group: GroupProgram, Hint: 2, Run: func(a *App) tea.Cmd { a.Push(&HelpPage{}); return nil }},
 		{ID: "escape", Keys: []string{"esc"}, Label: "Back one layer", Help: "Peel one layer: search, marks, filter, screen", Group: GroupProgram, Silent: true, Run: (*App).Escape},
-		{ID: "refresh", Keys: []string{"ctrl+r", "f5"}, Label: "Refresh", Help: "Ask all hosts now", Group: GroupProgram, Run: func(a *App) tea.Cmd { return tea.Batch(a.Info("asking all hosts"), a.Fleet.PollNow()) }},
+		{ID: "refresh", Keys: []string{"ctrl+r", "f5"}, Label: "Refresh", Help: "Ask all hosts now", Group: GroupProgram, Run: (*App).refreshAll},
 		{ID: "repaint", Keys: []string{"ctrl+l"}, Label: "Repaint", Help: "Draw the screen anew", Group: GroupProgram, Run: func(a *App) tea.Cmd { a.term.Repaint(); return nil }},
 		{ID: "mouse", Keys: []string{"m"}, Label: "Mouse", Help: "Let the terminal have the mouse, so that text can be selected, or take it back", Group: GroupProgram, Run: (*App).toggleMouse},
 		{ID: "cost", Keys: []string{"$"}, Label: "Cost", Help: "What berth itself costs: CPU, memory, poll time", Group: GroupProgram, Run: (*App).toggleCost},
@@ -162,4 +164,27 @@ func programActions() []Action {
 		{ID: "back", Keys: []string{"q"}, Label: "Back", Help: "Back; on the list of VMs, quit", Group: GroupProgram, Hint: 16, Run: (*App).back},
 		{ID: "quit", Keys: []string{"ctrl+c"}, Label: "Quit", Help: "Quit at once; what the hosts have accepted goes on", Group: GroupProgram, Run: (*App).Quit},
 	}
+}
+
+// everyScreenBut are all screens but one.
+func everyScreenBut(not ScreenID) []ScreenID {
+	var out []ScreenID
+	for s := ScreenVMs; s <= ScreenConnect; s++ {
+		if s != not {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// refreshAll asks all hosts anew, and what else the screen is made from.
+func (a *App) refreshAll() tea.Cmd {
+	cmds := []tea.Cmd{a.Info("asking all hosts"), a.Fleet.PollNow()}
+	switch {
+	case isBackupScreen(a.Screen):
+		cmds = append(cmds, a.Backups.AskNow(), a.Backups.askJobs(), a.Backups.askLeftovers())
+	case isImageScreen(a.Screen):
+		cmds = append(cmds, a.Images.AskNow())
+	}
+	return tea.Batch(cmds...)
 }

@@ -13,19 +13,27 @@ import (
 // ScreenID names a screen.
 type ScreenID uint8
 
-// The screens. ScreenDetail and ScreenJob are one VM and one job of the queue:
-// enter opens them, esc leaves them.
+// The screens. ScreenDetail and ScreenJob are one VM and one job of the queue,
+// ScreenPoints the points in time of one VM: enter opens them, esc leaves them.
+// ScreenCatalogue and ScreenSchedules are tabs beside ScreenBackups, ScreenPools
+// is one beside ScreenImages.
 const (
 	ScreenVMs ScreenID = iota
 	ScreenHosts
 	ScreenEvents
 	ScreenQueue
+	ScreenBackups
+	ScreenCatalogue
+	ScreenSchedules
+	ScreenImages
+	ScreenPools
 	ScreenDetail
 	ScreenJob
+	ScreenPoints
 	ScreenConnect
 )
 
-var screenNames = [...]string{"VMs", "Hosts", "Events", "Queue", "VM", "Job", "Connect"}
+var screenNames = [...]string{"VMs", "Hosts", "Events", "Queue", "Backups", "Catalogue", "Schedules", "Images", "Pools", "VM", "Job", "Points", "Connect"}
 
 // String is the screen's title.
 func (s ScreenID) String() string { return screenNames[s] }
@@ -87,6 +95,22 @@ type Options struct {
 	// QueueWords are the policy's words that the scheduler knows.
 	QueueWords QueueWords
 
+	// Backups is where backups and works on images are ordered; nil when there
+	// is none, for the reason BackupsErr.
+	Backups    backend.Backups
+	BackupsErr error
+	// BackupRepos are repositories that the config names; BackupFresh is after
+	// which time a VM without a newer backup stands out, where its schedule does
+	// not say (0: DefaultFresh); BackupLimit and BackupKeep are what forms begin
+	// with.
+	BackupRepos []backend.RepoRef
+	BackupFresh time.Duration
+	BackupLimit int64
+	BackupKeep  backend.Retention
+	// Retain says which points a retention keeps, for the preview of forgetting;
+	// nil: none is shown.
+	Retain Retain
+
 	Clock Clock // the zero Clock is the wall's
 
 	// Connect makes a host from a URI, named unlike those in names, for the
@@ -94,6 +118,9 @@ type Options struct {
 	Connect func(uri string, names []string) (backend.Host, error)
 	// StartDemo makes the demo fleet and its queue, for the connect page.
 	StartDemo func() ([]backend.Host, backend.Queue)
+	// DemoBackups makes the backups of the demo fleet, once StartDemo has made
+	// that; may be nil.
+	DemoBackups func() backend.Backups
 	// Save keeps the settings.
 	Save func(Settings) (path string, err error)
 	// HostThemes are themes by host name, from the config.
@@ -120,6 +147,10 @@ type App struct {
 	Detail *Detail
 	Queue  *Queue
 	Job    JobPage
+
+	Backups    *Backups
+	Images     *Images
+	pointsFrom ScreenID // where the points of a VM were opened
 
 	Screen   ScreenID
 	last     ScreenID // for "-"
@@ -180,6 +211,8 @@ func NewApp(ctx context.Context, opt Options) *App {
 	a.Events = NewEventLog()
 	a.Detail = NewDetail(ctx, opt.Clock, a.Fleet)
 	a.Queue = NewQueue(ctx, opt.Clock, opt.Queue, opt.QueueErr)
+	a.Backups = NewBackups(ctx, opt.Clock, a.Fleet, opt.Backups, opt.BackupsErr, opt.BackupFresh)
+	a.Images = NewImages(ctx, opt.Clock, a.Fleet)
 	a.opt.QueueWords = defaultWords(opt.QueueWords)
 	a.Theme, a.Mouse, a.Demo, a.Attempts = opt.Settings.Theme, opt.Settings.Mouse, opt.Demo, opt.Attempts
 	a.actions = actionTable()
@@ -203,7 +236,7 @@ func NewApp(ctx context.Context, opt Options) *App {
 func (a *App) Now() time.Time { return a.clock.Now() }
 
 // Init begins to poll.
-func (a *App) Init() tea.Cmd { return tea.Batch(a.Fleet.Init(), a.Queue.Init()) }
+func (a *App) Init() tea.Cmd { return tea.Batch(a.Fleet.Init(), a.Queue.Init(), a.Backups.Init()) }
 
 // Version is the program's version.
 func (a *App) Version() string { return a.opt.Version }
@@ -260,6 +293,10 @@ func (a *App) Update(msg tea.Msg) tea.Cmd {
 		return a.onResult(m)
 	case queueMsg, queueTick:
 		return a.onQueue(m)
+	case backupsMsg, backupsTick, backupDone, hostJobsMsg, hostJobsTick, leftoversMsg, leftoversTick:
+		return a.onBackups(m)
+	case storageMsg, storageTick:
+		return a.Images.Update(m)
 	case explainMsg:
 		return a.onExplain(m)
 	case requestMsg:
@@ -287,6 +324,8 @@ func (a *App) onFleet(msg tea.Msg) tea.Cmd {
 		ended, cmd := a.Tasks.Polled()
 		cmds = append(cmds, cmd, a.ended(ended), a.flashes())
 		a.noteRows()
+		a.ageBackups()
+		a.noteBackups()
 		a.VMs.Rebuild()
 		a.want()
 	}
@@ -400,7 +439,7 @@ func (a *App) auditFailed(err error) tea.Cmd {
 // frame needs to be made for it: the ticks that only begin a call.
 func Quiet(msg tea.Msg) bool {
 	switch msg.(type) {
-	case pollTick, detailTick, watchMsg, queueTick, previewTick:
+	case pollTick, detailTick, watchMsg, queueTick, previewTick, backupsTick, hostJobsTick, leftoversTick, storageTick:
 		return true
 	}
 	return false

@@ -140,6 +140,9 @@ func (a *App) startDemo() tea.Cmd {
 	a.Demo, a.Attempts = true, nil
 	hosts, q := a.opt.StartDemo()
 	cmds := []tea.Cmd{a.Queue.replace(q)}
+	if a.opt.DemoBackups != nil {
+		cmds = append(cmds, a.Backups.replace(a.opt.DemoBackups()))
+	}
 	for _, h := range hosts {
 		if a.Fleet.HostState(h.Name()) != nil {
 			continue

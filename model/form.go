@@ -72,6 +72,9 @@ type Form struct {
 	// Think makes the hypothesis whose outcome the form shows; false when the
 	// form stands for none.
 	Think func(*Form) (backend.Hypothesis, bool)
+	// Foresee says at once what would follow from the form as it stands; instead
+	// of Think.
+	Foresee func(*App, *Form) []PreviewLine
 
 	Top      int // first line shown
 	Lines    int // written through layout

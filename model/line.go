@@ -33,8 +33,13 @@ func (l *Line) Problem() error {
 
 func (a *App) openLine() tea.Cmd {
 	l := &Line{Input: newInput(""), list: a.VMs}
-	if a.Screen == ScreenQueue {
+	switch {
+	case a.Screen == ScreenQueue:
 		l.list = a.Queue
+	case isBackupScreen(a.Screen):
+		l.list = a.backupFilter()
+	case isImageScreen(a.Screen):
+		l.list = a.imageFilter()
 	}
 	if a.Screen == ScreenDetail {
 		if a.Detail.Tab != TabXML {

@@ -12,8 +12,13 @@ import (
 // actionMenu lists everything that can be done to the targets, and why what
 // cannot be done cannot.
 func (a *App) actionMenu() tea.Cmd {
-	if a.Screen == ScreenQueue || a.Screen == ScreenJob {
+	switch {
+	case a.Screen == ScreenQueue || a.Screen == ScreenJob:
 		return a.jobMenu()
+	case isBackupScreen(a.Screen):
+		return a.screenMenu(GroupBackup)
+	case isImageScreen(a.Screen):
+		return a.screenMenu(GroupImage)
 	}
 	rows := a.targets()
 	if len(rows) == 0 {
@@ -43,6 +48,20 @@ func (a *App) jobMenu() tea.Cmd {
 	}
 	same := func(a *App) bool { return slices.Equal(meant, jobIDs(a.jobTargets())) }
 	a.addActions(m, same, func(x *Action) bool { return x.Group == GroupQueue && x.on(a.Screen) && !x.Silent })
+	a.Push(m)
+	return nil
+}
+
+// screenMenu lists everything that a group of actions can do on this screen.
+func (a *App) screenMenu(g Group) tea.Cmd {
+	m := &Menu{Title: a.Screen.String()}
+	list := a.backupList
+	if g == GroupImage {
+		list = a.imageList
+	}
+	screen, meant := a.Screen, list().meant()
+	same := func(a *App) bool { return a.Screen == screen && list().meant() == meant }
+	a.addActions(m, same, func(x *Action) bool { return x.Group == g && x.on(a.Screen) && !x.Silent })
 	a.Push(m)
 	return nil
 }

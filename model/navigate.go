@@ -20,16 +20,18 @@ func (a *App) Go(s ScreenID) tea.Cmd {
 	a.last, a.Screen = a.Screen, s
 	a.Events.Look(s == ScreenEvents)
 	a.want()
-	cmd := a.lookAtQueue()
+	cmd := a.lookAtScreens()
 	if s == ScreenDetail {
 		return tea.Batch(cmd, a.Detail.Open(a.Detail.Key, a.Detail.Tab))
 	}
 	return cmd
 }
 
-// lookAtQueue tells the queue whether it is looked at.
-func (a *App) lookAtQueue() tea.Cmd {
-	return a.Queue.Show(a.Screen == ScreenQueue || a.Screen == ScreenJob)
+// lookAtScreens tells the queue, the backups and the images whether they are
+// looked at.
+func (a *App) lookAtScreens() tea.Cmd {
+	return tea.Batch(a.Queue.Show(a.Screen == ScreenQueue || a.Screen == ScreenJob), a.Backups.Show(isBackupScreen(a.Screen)),
+		a.Images.Show(isImageScreen(a.Screen)))
 }
 
 // openDetail turns to a VM's detail.
@@ -38,7 +40,7 @@ func (a *App) openDetail(k backend.Key, t Tab) tea.Cmd {
 		a.last, a.Screen = a.Screen, ScreenDetail
 		a.Events.Look(false)
 	}
-	cmd := tea.Batch(a.lookAtQueue(), a.Detail.Open(k, t))
+	cmd := tea.Batch(a.lookAtScreens(), a.Detail.Open(k, t))
 	a.want()
 	return cmd
 }
@@ -55,14 +57,14 @@ func (a *App) Escape() tea.Cmd {
 		a.last = ScreenVMs
 		return cmd
 	case a.Screen == ScreenQueue && a.Queue.peel():
-	case a.Screen != ScreenVMs:
-		back := a.last
-		if back == a.Screen || back == ScreenConnect {
-			back = ScreenVMs
+	case isImageScreen(a.Screen) && a.peelImages():
+	case isBackupScreen(a.Screen):
+		if peeled, cmd := a.peelBackups(); peeled {
+			return cmd
 		}
-		cmd := a.Go(back)
-		a.last = ScreenVMs
-		return cmd
+		return a.leave()
+	case a.Screen != ScreenVMs:
+		return a.leave()
 	case len(a.VMs.marks) > 0:
 		a.VMs.ClearMarks()
 	case a.fromHost != nil:
@@ -73,6 +75,17 @@ func (a *App) Escape() tea.Cmd {
 		return a.filter("")
 	}
 	return nil
+}
+
+// leave goes back to the screen before this one.
+func (a *App) leave() tea.Cmd {
+	back := a.last
+	if back == a.Screen || back == ScreenConnect {
+		back = ScreenVMs
+	}
+	cmd := a.Go(back)
+	a.last = ScreenVMs
+	return cmd
 }
 
 // back leaves the screen; the list of VMs is the last, and leaving it quits.
@@ -111,6 +124,10 @@ func (a *App) open() tea.Cmd {
 		if j := a.Queue.Selected(); j != nil {
 			return a.openJob(j.ID)
 		}
+	case ScreenBackups, ScreenCatalogue, ScreenSchedules, ScreenPoints:
+		return a.openBackup()
+	case ScreenImages, ScreenPools:
+		return a.openImage()
 	default:
 		if r := a.VMs.Selected(); r != nil {
 			return a.openDetail(r.Key(), TabOverview)
@@ -174,6 +191,10 @@ func (a *App) move(n int, k tea.KeyMsg) tea.Cmd {
 		a.Job.Top = scrolled(a.Job.Top, a.Job.Lines, a.Job.Page, k)
 	case ScreenQueue:
 		a.Queue.moveBy(n)
+	case ScreenBackups, ScreenCatalogue, ScreenSchedules, ScreenPoints:
+		a.backupList().Move(n)
+	case ScreenImages, ScreenPools:
+		a.imageList().Move(n)
 	default:
 		a.moveList(n)
 	}
@@ -211,6 +232,14 @@ func (a *App) Click(i int) tea.Cmd {
 		if j := a.Queue.clicked(i); j != nil {
 			return a.openJob(j.ID)
 		}
+	case ScreenBackups, ScreenCatalogue, ScreenSchedules, ScreenPoints:
+		if l := a.backupList(); l.click(l.Top() + i) {
+			return a.openBackup()
+		}
+	case ScreenImages, ScreenPools:
+		if l := a.imageList(); l.click(l.Top() + i) {
+			return a.openImage()
+		}
 	}
 	return nil
 }
@@ -238,6 +267,10 @@ func (a *App) Wheel(n int) tea.Cmd {
 		a.Job.Top = max(0, min(a.Job.Top+n, a.Job.Lines-a.Job.Page))
 	case ScreenQueue:
 		a.Queue.wheel(n)
+	case ScreenBackups, ScreenCatalogue, ScreenSchedules, ScreenPoints:
+		a.backupList().scroll(n)
+	case ScreenImages, ScreenPools:
+		a.imageList().scroll(n)
 	default:
 		a.moveList(n)
 	}

@@ -77,7 +77,7 @@ func (a *App) formChanged(f *Form) tea.Cmd {
 	p := &f.Preview
 	p.Version++
 	if f.Think == nil {
-		return nil
+		return a.foresee(f)
 	}
 	p.Busy = true
 	return a.clock.After(previewPause, previewTick{f, p.Version})

@@ -16,8 +16,13 @@ type marker interface {
 }
 
 func (a *App) marker() marker {
-	if a.Screen == ScreenQueue {
+	switch a.Screen {
+	case ScreenQueue:
 		return a.Queue
+	case ScreenBackups, ScreenCatalogue, ScreenSchedules, ScreenPoints:
+		return a.backupList()
+	case ScreenImages, ScreenPools:
+		return a.imageList()
 	}
 	return a.VMs
 }

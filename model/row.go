@@ -24,6 +24,8 @@ type Row struct {
 	PolledAt time.Time
 	// Queued is what the queue has to say of it: "#3 14:05 hv2", or empty.
 	Queued string
+	// Backup is what there is to restore it from.
+	Backup RowBackup
 }
 
 // Rates are what counters did between two readings. NaN means not known.

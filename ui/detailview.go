@@ -278,6 +278,7 @@ func (r *Root) overviewFacts(row *model.Row, d *model.Detail) []string {
 		r.field("tags", strings.Join(row.Tags, " ")),
 		r.field("OS", row.OS),
 	}
+	out = append(out, r.backupFields(row)...)
 	if row.Note != "" {
 		out = append(out, r.field("note", r.st(themes.RoleWarn, row.Note)))
 	}

@@ -105,7 +105,7 @@ func (r *Root) focusable(text string, focused bool, room int) string {
 
 // formOutcome is what is said of what would follow.
 func (r *Root) formOutcome(f *model.Form, w int) []string {
-	if f.Think == nil {
+	if f.Think == nil && (f.Foresee == nil || len(f.Preview.Lines) == 0) {
 		return nil
 	}
 	p := &f.Preview
@@ -128,7 +128,7 @@ func (r *Root) formOutcome(f *model.Form, w int) []string {
 	}
 	for _, l := range p.Lines {
 		look, glyph := r.toastLook(model.Toast{Level: l.Level})
-		for _, t := range widget.Wrap(glyph+" "+l.Text, w) {
+		for _, t := range widget.Wrap(glyph+" "+backend.Clean(l.Text), w) {
 			out = append(out, look.Render(t))
 		}
 	}

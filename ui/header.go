@@ -206,6 +206,10 @@ func (r *Root) title() string {
 		segs = r.queueTitle()
 	case model.ScreenJob:
 		segs = r.jobTitle()
+	case model.ScreenBackups, model.ScreenCatalogue, model.ScreenPoints, model.ScreenSchedules:
+		segs = r.backupsTitle()
+	case model.ScreenImages, model.ScreenPools:
+		segs = r.imagesTitle()
 	case model.ScreenDetail:
 		segs = r.detailTitle()
 	case model.ScreenConnect:
@@ -239,6 +243,9 @@ func (r *Root) vmsTitle() []segment {
 	}
 	if text, _ := v.Filter(); text != "" && r.app.Line == nil {
 		segs = append(segs, segment{r.st(themes.RoleMatch, "/"+backend.Clean(text)), 1})
+	}
+	if n := r.app.Backups.NotFresh; n > 0 {
+		segs = append(segs, segment{r.st(themes.RoleWarn, r.look.Glyphs.Warn+" "+itoa(n)+" without a fresh backup ("+r.app.KeyFor("backups")+")"), 3})
 	}
 	c, _ := model.ColumnByID(v.SortBy)
 	arrow := r.look.Glyphs.SortAsc

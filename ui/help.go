@@ -68,5 +68,14 @@ func (r *Root) filterHelp() []string {
 	for _, k := range model.JobFilterKeys() {
 		out = append(out, "  "+r.st(themes.RoleKey, widget.Fit(k.Name, 12))+" "+k.Help)
 	}
+	for _, part := range []struct {
+		name string
+		keys []model.FilterKey
+	}{{"transfers", model.BackupFilterKeys()}, {"the catalogue", model.CatalogueFilterKeys()}, {"points", model.PointFilterKeys()}, {"schedules", model.ScheduleFilterKeys()}, {"images", model.ImageFilterKeys()}, {"pools", model.PoolFilterKeys()}} {
+		out = append(out, "", " "+r.st(themes.RoleTitle, "Filter of "+part.name))
+		for _, k := range part.keys {
+			out = append(out, "  "+r.st(themes.RoleKey, widget.Fit(k.Name, 12))+" "+k.Help)
+		}
+	}
 	return out
 }

@@ -108,6 +108,10 @@ func (r *Root) selected() *model.Row {
 		return r.app.Detail.Row()
 	case model.ScreenQueue, model.ScreenJob:
 		return r.app.JobRow()
+	case model.ScreenBackups, model.ScreenCatalogue, model.ScreenPoints, model.ScreenSchedules:
+		return r.app.BackupRow()
+	case model.ScreenImages, model.ScreenPools:
+		return r.app.ImageVM()
 	}
 	return r.app.VMs.Selected()
 }
@@ -134,6 +138,12 @@ func (r *Root) layout() {
 		a.Detail.SetScroll(len(r.detail), max(1, body-detailHead))
 	}
 	r.layoutQueue(body)
+	switch a.Screen {
+	case model.ScreenBackups, model.ScreenCatalogue, model.ScreenPoints, model.ScreenSchedules:
+		r.layoutBackups(body)
+	case model.ScreenImages, model.ScreenPools:
+		r.layoutImages(body)
+	}
 	if a.Screen == model.ScreenConnect {
 		a.Connect.Lines, a.Connect.Page = len(r.connectLines(r.w)), body
 	}
@@ -185,6 +195,10 @@ func (r *Root) body(w, h int) string {
 		return r.queueBody(w, h)
 	case model.ScreenJob:
 		return r.jobBody(w, h)
+	case model.ScreenBackups, model.ScreenCatalogue, model.ScreenPoints, model.ScreenSchedules:
+		return r.backupsBody(w, h)
+	case model.ScreenImages, model.ScreenPools:
+		return r.imagesBody(w, h)
 	case model.ScreenDetail:
 		return r.detailBody(w, h)
 	case model.ScreenConnect:
@@ -238,6 +252,10 @@ func (r *Root) click(x, y int) tea.Cmd {
 			return r.app.SortByHeader(r.app.VMs.Columns[cols[i].Index-1])
 		}
 		return nil
+	case isBackups(r.app.Screen):
+		return r.clickBackups(x, y)
+	case r.app.Screen == model.ScreenImages || r.app.Screen == model.ScreenPools:
+		return r.clickImages(x, y)
 	case r.app.Screen == model.ScreenQueue:
 		if y -= r.queueHostLines(r.bodyHeight()); y < 1 {
 			return nil

@@ -10,6 +10,9 @@ import (
 type Cell struct {
 	Text  string
 	Style themes.Style
+	// Span is how many columns it takes, the gaps between them too; 0 is one. The
+	// cells of the other columns are passed over.
+	Span int
 }
 
 // TableView draws a window onto a list of rows: a header and as many rows as
@@ -162,7 +165,7 @@ func (t *TableView) row(b *strings.Builder, row, w int) {
 	}
 	cells := t.Cells(row)
 	room := w
-	for i := range t.Columns {
+	for i := 0; i < len(t.Columns); i++ {
 		c := &t.Columns[i]
 		if i > 0 {
 			room -= t.gap(b, room, under)
@@ -171,12 +174,17 @@ func (t *TableView) row(b *strings.Builder, row, w int) {
 		if i < len(cells) {
 			cell = cells[i]
 		}
-		width := max(min(c.Width, room), 0)
+		wide := c.Width
+		for n := 1; n < cell.Span && i+1 < len(t.Columns); n++ {
+			i++
+			wide += columnGap + t.Columns[i].Width
+		}
+		width := max(min(wide, room), 0)
 		st := cell.Style
 		if under != (themes.Style{}) {
 			st = st.On(under)
 		}
-		writeFit(b, cell.Text, width, c.Right, st, t.Glyphs.Ellipsis)
+		writeFit(b, cell.Text, width, c.Right && cell.Span < 2, st, t.Glyphs.Ellipsis)
 		room -= width
 	}
 	if room > 0 {

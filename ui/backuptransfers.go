@@ -1,0 +1,422 @@
+package ui
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"berth/backend"
+	"berth/model"
+	"berth/themes"
+	"berth/ui/widget"
+)
+
+// The columns of the transfers.
+const (
+	tcolMark = iota
+	tcolKind
+	tcolName
+	tcolDisk
+	tcolPhase
+	tcolBar // from here on one cell where there is no progress
+	tcolDone
+	tcolRate
+	tcolMean
+	tcolETA
+	tcolRatio
+	tcolSpark
+	tcolWaits
+	tcolHost
+)
+
+func (r *Root) transferColumns(w int) []widget.Column {
+	names := 8
+	s := r.app.Backups
+	l := s.Transfers()
+	for i := l.Top(); i < min(l.Len(), l.Top()+l.Page()); i++ {
+		if row, _ := s.Row(i); row != nil {
+			names = max(names, widget.Width(row.Name()))
+		}
+	}
+	return widget.Layout(w, []widget.ColumnSpec{
+		tcolMark:  {Min: 2},
+		tcolKind:  {Title: "WHAT", Min: 7, Max: 12, Priority: 6},
+		tcolName:  {Title: "NAME", Min: max(8, min(names, max(12, w/6))), Max: max(8, min(names, 36))},
+		tcolDisk:  {Title: "DISK", Min: 4, Max: 6, Priority: 7},
+		tcolPhase: {Title: "PHASE", Min: 9, Max: 10},
+		tcolBar:   {Title: "PROGRESS", Min: 12, Max: 30, Flex: 1},
+		tcolDone:  {Title: "DONE/TOTAL", Min: 10, Max: 11, Right: true, Priority: 4},
+		tcolRate:  {Title: "NOW/s", Min: 5, Right: true, Priority: 3},
+		tcolMean:  {Title: "MEAN/s", Min: 6, Right: true, Priority: 8},
+		tcolETA:   {Title: "LEFT", Min: 5, Right: true, Priority: 2},
+		tcolRatio: {Title: "RATIO", Min: 5, Right: true, Priority: 9},
+		tcolSpark: {Title: "RATE", Min: 10, Max: 24, Priority: 10},
+		tcolWaits: {Title: "WAITS FOR", Min: 11, Priority: 11},
+		tcolHost:  {Title: "HOST", Min: 8, Max: 14, Priority: 12},
+	})
+}
+
+func (r *Root) transferTable(w, h int) string {
+	s := r.app.Backups
+	l := s.Transfers()
+	t := widget.TableView{Columns: r.transferColumns(w), Rows: l.Len(), Top: l.Top(), Cursor: l.Line(), Empty: r.emptyTransfers()}
+	t.StyleFrom(r.styles, &r.look.Glyphs)
+	now := r.app.Now()
+	t.Line = func(i int) (string, bool) {
+		row, sec := s.Row(i)
+		if row != nil {
+			return "", false
+		}
+		return r.transferHeading(sec, w), true
+	}
+	t.RowStyle = func(i int) themes.Style {
+		row, _ := s.Row(i)
+		switch {
+		case row.Transfer != nil && s.Flashing(row.Transfer.ID, now):
+			return r.styles.Get(themes.RoleFlash)
+		case s.RowMarked(row.Key()):
+			return r.styles.Get(themes.RoleMarked)
+		}
+		return themes.Style{}
+	}
+	t.Cells = func(i int) []widget.Cell {
+		row, _ := s.Row(i)
+		r.cells = r.cells[:0]
+		for k := range t.Columns {
+			r.cells = append(r.cells, r.transferCell(row, t.Columns[k].Index, t.Columns[k].Width, now))
+		}
+		return r.cells
+	}
+	return t.Render(w, h)
+}
+
+func (r *Root) emptyTransfers() string {
+	if _, filter := r.app.BackupList(); filter != "" {
+		return "Nothing matches the filter. esc removes it."
+	}
+	return "Nothing was transferred yet."
+}
+
+func (r *Root) transferHeading(sec model.Section, w int) string {
+	all, shown := r.app.Backups.Counts(sec)
+	n := itoa(all)
+	if shown != all {
+		n = itoa(shown) + " of " + n
+	}
+	text := n + " ended lately"
+	switch sec {
+	case model.SectionRunning:
+		text = n + " under way"
+	case model.SectionWaiting:
+		text = n + " waiting"
+	}
+	line := r.look.Glyphs.HLine
+	left := r.st(themes.RoleBorder, strings.Repeat(line, 2)) + " " + r.st(themes.RoleAccent, text)
+	return left + " " + r.st(themes.RoleBorder, strings.Repeat(line, max(0, w-widget.Width(left)-2)))
+}
+
+// transferState is a line's state as a shape, a word and a look.
+func (r *Root) transferState(row *model.TransferRow) (string, string, themes.Role) {
+	g := &r.look.Glyphs
+	if row.Job != nil {
+		if row.Job.Ready {
+			return g.Lock, "ready", themes.RoleAccent
+		}
+		if row.Job.Mine {
+			return g.Lock, "elsewhere", themes.RoleInfo
+		}
+		return g.Lock, "others'", themes.RoleInfo
+	}
+	t := row.Transfer
+	if doing := r.app.Backups.Pending(t.ID); doing != "" {
+		return g.Starting, doing, themes.RoleInfo
+	}
+	switch {
+	case t.Cancel && !t.State.Ended():
+		return g.Starting, "ending", themes.RoleInfo
+	case t.Pause && t.State == backend.TransferRunning:
+		return g.Starting, "pausing", themes.RoleInfo
+	}
+	switch t.State {
+	case backend.TransferRunning:
+		word := string(t.Progress.Phase)
+		if word == "" {
+			word = "starting"
+		}
+		return g.Running, word, themes.RoleOK
+	case backend.TransferPaused:
+		return g.Paused, "paused", themes.RoleWarn
+	case backend.TransferQueued:
+		return g.Off, "queued", themes.RoleText
+	case backend.TransferWaiting:
+		return g.Starting, "waiting", themes.RoleWarn
+	case backend.TransferDone:
+		return g.Check, "done", themes.RoleOff
+	case backend.TransferCancelled:
+		return g.Cross, "cancelled", themes.RoleOff
+	case backend.TransferFailed:
+		return g.Crashed, "failed", themes.RoleBad
+	}
+	return g.Unknown, string(t.State), themes.RoleMuted
+}
+
+func (r *Root) transferCell(row *model.TransferRow, col, width int, now time.Time) widget.Cell {
+	glyph, word, role := r.transferState(row)
+	look := r.styles.Get(role)
+	figures := themes.Style{}
+	if row.Section == model.SectionEnded {
+		figures = r.styles.Get(themes.RoleOff)
+	}
+	plain := func(text string) widget.Cell { return widget.Cell{Text: text, Style: figures} }
+	switch col {
+	case tcolMark:
+		mark := " "
+		if r.app.Backups.RowMarked(row.Key()) {
+			mark = r.look.Glyphs.Marked
+		}
+		return widget.Cell{Text: mark + glyph, Style: look}
+	case tcolKind:
+		return plain(backend.Clean(row.Kind()))
+	case tcolName:
+		return plain(backend.Clean(row.Name()))
+	case tcolPhase:
+		return widget.Cell{Text: backend.Clean(word), Style: look}
+	}
+	if row.Job != nil {
+		return r.jobOfOthers(row.Job, col, width)
+	}
+	if row.Section != model.SectionRunning {
+		if col == tcolBar {
+			text, role := r.transferWords(row.Transfer, now)
+			return widget.Cell{Text: text, Style: r.styles.Get(role), Span: 16}
+		}
+		return widget.Cell{}
+	}
+	return r.progressOf(row.Transfer, col, width)
+}
+
+// progressOf is a cell of a transfer that is under way.
+func (r *Root) progressOf(t *backend.Transfer, col, width int) widget.Cell {
+	p := &t.Progress
+	plain := func(text string) widget.Cell { return widget.Cell{Text: text} }
+	running := t.State == backend.TransferRunning
+	switch col {
+	case tcolDisk:
+		return plain(backend.Clean(p.Disk))
+	case tcolBar:
+		return widget.Cell{Text: r.plainBar(model.Fraction(p.Done, p.Total), width), Style: r.styles.Get(themes.RoleSpark)}
+	case tcolDone:
+		return plain(doneOf(p.Done, p.Total))
+	case tcolRate:
+		if !running {
+			return plain("")
+		}
+		return plain(rateOf(p.Rate))
+	case tcolMean:
+		return plain(rateOf(p.Mean))
+	case tcolETA:
+		if !running || p.ETA <= 0 {
+			return plain(model.Unknown)
+		}
+		return plain(model.Duration(p.ETA))
+	case tcolRatio:
+		return plain(ratioOf(p.New, p.Out))
+	case tcolSpark:
+		return widget.Cell{Text: r.sparkOf(p.Spark, width), Style: r.styles.Get(themes.RoleSpark)}
+	case tcolWaits:
+		return plain(backend.Clean(p.Waits))
+	case tcolHost:
+		return widget.Cell{Text: backend.Clean(t.Spec.VM.Host), Style: r.styles.Get(themes.RoleHost)}
+	}
+	return widget.Cell{}
+}
+
+// jobOfOthers is a cell of a job that berth's store does not know.
+func (r *Root) jobOfOthers(j *backend.DomainJob, col, width int) widget.Cell {
+	done, total := int64(min(j.Done, 1<<62)), int64(min(j.Total, 1<<62))
+	switch col {
+	case tcolDisk:
+		return widget.Cell{Text: backend.Clean(j.Disk)}
+	case tcolBar:
+		if total == 0 {
+			return widget.Cell{Text: "not told by libvirt", Style: r.styles.Get(themes.RoleMuted)}
+		}
+		return widget.Cell{Text: r.plainBar(model.Fraction(done, total), width), Style: r.styles.Get(themes.RoleMuted)}
+	case tcolDone:
+		return widget.Cell{Text: doneOf(done, total)}
+	case tcolRate:
+		return widget.Cell{Text: rateOf(int64(min(j.Rate, 1<<62)))}
+	case tcolETA:
+		if left := total - done; left > 0 && j.Rate > 0 {
+			return widget.Cell{Text: model.Duration(time.Duration(float64(left) / float64(j.Rate) * float64(time.Second)))}
+		}
+		return widget.Cell{Text: model.Unknown}
+	case tcolHost:
+		return widget.Cell{Text: backend.Clean(j.Host), Style: r.styles.Get(themes.RoleHost)}
+	}
+	return widget.Cell{}
+}
+
+// transferWords say why a transfer waits, or how it ended.
+func (r *Root) transferWords(t *backend.Transfer, now time.Time) (string, themes.Role) {
+	words := backend.Clean(t.Words)
+	switch t.State {
+	case backend.TransferQueued:
+		if words == "" {
+			words = "its turn comes"
+		}
+		return words, themes.RoleText
+	case backend.TransferWaiting:
+		if !t.NextTry.IsZero() {
+			words = strings.TrimSuffix("tried again "+model.Starts(t.NextTry, now)+": "+words, ": ")
+		}
+		return words, themes.RoleWarn
+	case backend.TransferFailed:
+		return model.When(t.Ended, now) + " " + words, themes.RoleBad
+	case backend.TransferCancelled:
+		return strings.TrimSpace(model.When(t.Ended, now) + " " + words), themes.RoleOff
+	}
+	return strings.TrimSpace(model.When(t.Ended, now) + " " + doneText(t) + " " + words), themes.RoleOff
+}
+
+// doneText is what a transfer that is done has moved, and how long it took.
+func doneText(t *backend.Transfer) string {
+	p := &t.Progress
+	took := ""
+	if !t.Started.IsZero() && !t.Ended.IsZero() {
+		took = " in " + model.Duration(max(0, t.Ended.Sub(t.Started)))
+	}
+	if p.Done == 0 {
+		return strings.TrimSpace(took)
+	}
+	verb := map[backend.TransferKind]string{backend.TransferBackup: "read", backend.TransferVerify: "checked"}[t.Spec.Kind]
+	if verb == "" {
+		verb = "written"
+	}
+	text := model.Bytes(float64(p.Done)) + " " + verb + took
+	if t.Spec.Kind == backend.TransferBackup {
+		text += ", " + model.Bytes(float64(p.New)) + " new, " + model.Bytes(float64(p.Out)) + " stored"
+	}
+	return text
+}
+
+// plainBar is a bar and its percentage, to be drawn in one look.
+func (r *Root) plainBar(fraction float64, width int) string {
+	if fraction < 0 {
+		return "total not known"
+	}
+	// What is not all done does not read as if it were.
+	label := fmt.Sprintf("%3.0f%%", 100*fraction)
+	if fraction < 1 && label == "100%" {
+		label = " 99%"
+	}
+	return widget.Gauge(fraction, max(3, width-5), "", widget.GaugeStyle{Glyphs: &r.look.Glyphs}) + " " + label
+}
+
+func doneOf(done, total int64) string {
+	if total <= 0 {
+		return model.Bytes(float64(done)) + "/?"
+	}
+	return model.Bytes(float64(done)) + "/" + model.Bytes(float64(total))
+}
+
+func rateOf(n int64) string {
+	if n <= 0 {
+		return model.Unknown
+	}
+	return model.Bytes(float64(n))
+}
+
+func ratioOf(fresh, stored int64) string {
+	switch v := model.Ratio(fresh, stored); {
+	case v == 0:
+		return ""
+	case v < 100:
+		return fmt.Sprintf("%.1fx", v)
+	default:
+		return fmt.Sprintf("%.0fx", min(v, 9999))
+	}
+}
+
+func (r *Root) sparkOf(rates []int64, width int) string {
+	vals := make([]float64, len(rates))
+	for i, v := range rates {
+		vals[i] = float64(v)
+	}
+	return widget.Sparkline(vals, width, 0, &r.look.Glyphs)
+}
+
+// transferPane tells more of the selected line.
+func (r *Root) transferPane(w int) []string {
+	row := r.app.Backups.SelectedRow()
+	if row == nil {
+		return nil
+	}
+	glyph, word, role := r.transferState(row)
+	head := " " + r.st(role, glyph+" "+backend.Clean(word)) + "  " + r.st(themes.RoleTitle, backend.Clean(row.Kind()+" of "+row.Name()))
+	if row.Job != nil {
+		facts := r.app.TransferFacts(row)
+		return append([]string{head + "  " + r.st(themes.RoleMuted, "on "+backend.Clean(row.Job.Host))}, r.factPane(facts[1:], w, 8)...)
+	}
+	t := row.Transfer
+	p := &t.Progress
+	if t.Spec.Repo.URL != "" {
+		head += "  " + r.st(themes.RoleMuted, "repository ") + r.st(themes.RoleHost, backend.Clean(t.Spec.Repo.URL))
+	}
+	if t.Spec.Limit > 0 {
+		head += "  " + r.st(themes.RoleWarn, "limited to "+model.Bytes(float64(t.Spec.Limit))+"/s")
+	}
+	out := []string{head}
+	words := strings.TrimSpace(backend.Clean(t.Words))
+	if next := r.app.NextStep(t); next != "" {
+		words = strings.TrimPrefix(words+"; "+next, "; ")
+	}
+	if words != "" {
+		look := r.styles.Get(role)
+		for _, l := range widget.Wrap(words, max(10, w-2)) {
+			out = append(out, " "+look.Render(l))
+		}
+	}
+	if text := r.disksDone(p); text != "" {
+		out = append(out, " "+text)
+	}
+	return append(out, r.newLines(t, w)...)
+}
+
+// newLines tell what a transfer found new, why it is full, what it waits for.
+func (r *Root) newLines(t *backend.Transfer, w int) []string {
+	p := &t.Progress
+	var parts []string
+	if p.New > 0 {
+		parts = append(parts, fmt.Sprintf("%s new of %s read, stored in %s %s", model.Bytes(float64(p.New)), model.Bytes(float64(p.Done)), model.Bytes(float64(p.Out)), ratioOf(p.New, p.Out)))
+	}
+	if p.Mean > 0 {
+		parts = append(parts, model.Bytes(float64(p.Mean))+"/s on the mean")
+	}
+	if p.Waits != "" && t.State == backend.TransferRunning {
+		parts = append(parts, "the pipe waits for "+backend.Clean(p.Waits))
+	}
+	if p.Why != "" {
+		parts = append(parts, "full: "+backend.Clean(p.Why))
+	}
+	if len(t.Spec.Image.Targets) > 0 {
+		parts = append(parts, "to "+backend.Clean(strings.Join(t.Spec.Image.Targets, " ")))
+	}
+	var out []string
+	for _, l := range widget.Wrap(strings.Join(parts, "; "), max(10, w-2)) {
+		out = append(out, " "+r.st(themes.RoleMuted, l))
+	}
+	return out
+}
+
+func (r *Root) disksDone(p *backend.Progress) string {
+	var parts []string
+	for _, d := range p.Disks {
+		text := backend.Clean(d.Disk) + " " + doneOf(d.Done, d.Total)
+		if f := model.Fraction(d.Done, d.Total); f >= 0 {
+			text += fmt.Sprintf(" %.0f%%", 100*f)
+		}
+		parts = append(parts, text)
+	}
+	return strings.Join(parts, "  ")
+}
