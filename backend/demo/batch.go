@@ -107,8 +107,7 @@ func (v *vm) finish() {
 }
 
 // roleFor is that of a definition that is new on a host: the one its machine
-// has on another host, else that of a batch machine's tag, else a test
-// machine's.
+// has on another host, else that which its tags tell, else a test machine's.
 func (f *Fleet) roleFor(d *definition) *role {
 	for _, h := range f.hosts {
 		if v := h.byUUID[d.uuid]; v != nil {
@@ -120,6 +119,11 @@ func (f *Fleet) roleFor(d *definition) *role {
 			if r := batchRoles[t]; r != nil {
 				return r
 			}
+		}
+	}
+	for _, t := range d.tags {
+		if r := roles[t]; r != nil {
+			return r
 		}
 	}
 	return roles["test"]

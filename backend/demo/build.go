@@ -47,6 +47,7 @@ func (f *Fleet) build() {
 		h.backfill()
 		for _, v := range h.vms {
 			v.backfill()
+			v.wrote = v.acc.wrtBytes
 		}
 	}
 	if !f.opts.Calm {

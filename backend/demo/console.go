@@ -17,9 +17,9 @@ const typedMost = 4096
 
 var errTaken = fmt.Errorf("%w: another session took the console over", backend.ErrBusy)
 
-// session is one person at a machine's serial console. The fleet's lock
+// talk is one person at a machine's serial console. The fleet's lock
 // guards all but the channels.
-type session struct {
+type talk struct {
 	v    *vm
 	kick chan struct{} // there may be something to read
 	stop func() bool   // releases the hold on the context
@@ -57,7 +57,7 @@ func (h *host) Console(ctx context.Context, id backend.UUID, force bool) (io.Rea
 		return nil, failed(op, name, fmt.Errorf("%w: another session has it open", backend.ErrBusy), "take it over by force")
 	}
 	v.dropConsole(errTaken)
-	s := &session{v: v, kick: make(chan struct{}, 1), boot: v.boots}
+	s := &talk{v: v, kick: make(chan struct{}, 1), boot: v.boots}
 	if v.phase >= phaseUp {
 		s.printed = len(v.bootLines()) // long scrolled away
 	}
@@ -71,7 +71,7 @@ func (h *host) Console(ctx context.Context, id backend.UUID, force bool) (io.Rea
 }
 
 // finish ends the session; only the first reason counts.
-func (s *session) finish(err error) {
+func (s *talk) finish(err error) {
 	if s.err != nil {
 		return
 	}
@@ -97,7 +97,7 @@ func (v *vm) wakeConsole() {
 	}
 }
 
-func (s *session) wake() {
+func (s *talk) wake() {
 	select {
 	case s.kick <- struct{}{}:
 	default:
@@ -106,7 +106,7 @@ func (s *session) wake() {
 
 // Read returns what the guest prints, as soon as it does. When the machine
 // stops it is io.EOF, once all was read.
-func (s *session) Read(p []byte) (int, error) {
+func (s *talk) Read(p []byte) (int, error) {
 	f := s.v.fleet()
 	for {
 		n, wait, err := s.take(p)
@@ -123,7 +123,7 @@ func (s *session) Read(p []byte) (int, error) {
 }
 
 // take moves what was printed to p, or says how long nothing will be.
-func (s *session) take(p []byte) (n int, wait time.Duration, err error) {
+func (s *talk) take(p []byte) (n int, wait time.Duration, err error) {
 	f := s.v.fleet()
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -140,7 +140,7 @@ func (s *session) take(p []byte) (n int, wait time.Duration, err error) {
 }
 
 // quiet is how long the guest surely prints nothing by itself.
-func (s *session) quiet() time.Duration {
+func (s *talk) quiet() time.Duration {
 	f, v := s.v.fleet(), s.v
 	wait := pumpLongest
 	if at, ok := f.agenda.next(); ok {
@@ -160,7 +160,7 @@ func (v *vm) booting() bool {
 }
 
 // print brings the session's output up to what the guest does now.
-func (s *session) print() {
+func (s *talk) print() {
 	v := s.v
 	if s.err != nil || !v.clockRuns() {
 		return
@@ -185,7 +185,7 @@ func (s *session) print() {
 }
 
 // printBoot prints the boot's lines that are due.
-func (s *session) printBoot() {
+func (s *talk) printBoot() {
 	v := s.v
 	done := 1.0
 	if v.phase < phaseUp {
@@ -198,10 +198,10 @@ func (s *session) printBoot() {
 	}
 }
 
-func (s *session) write(text string) { s.out = append(s.out, text...) }
+func (s *talk) write(text string) { s.out = append(s.out, text...) }
 
 // Write types p at the guest's terminal. It never waits.
-func (s *session) Write(p []byte) (int, error) {
+func (s *talk) Write(p []byte) (int, error) {
 	f := s.v.fleet()
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -218,7 +218,7 @@ func (s *session) Write(p []byte) (int, error) {
 }
 
 // Close ends the session. It is no error to close twice.
-func (s *session) Close() error {
+func (s *talk) Close() error {
 	f := s.v.fleet()
 	f.mu.Lock()
 	defer f.mu.Unlock()

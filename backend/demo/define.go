@@ -139,6 +139,7 @@ func (h *host) store(d *definition) error {
 	if other != nil && other.row.UUID != d.uuid {
 		return fmt.Errorf("%w: domain '%s' already exists with uuid %s", backend.ErrInvalid, other.row.Name, other.row.UUID)
 	}
+	h.fitDisks(d)
 	v, ok := h.byUUID[d.uuid]
 	if ok && v.row.Name != backend.Clean(d.name) {
 		return fmt.Errorf("%w: domain '%s' is already defined with uuid %s; rename it first", backend.ErrInvalid, v.row.Name, d.uuid)
@@ -151,6 +152,17 @@ func (h *host) store(d *definition) error {
 	v.applyDefinition()
 	h.tell(v, backend.EventLifecycle, "defined", "updated")
 	return nil
+}
+
+// fitDisks gives the disks of a fresh definition the sizes and the backing files
+// of the images that they are.
+func (h *host) fitDisks(d *definition) {
+	for i := range d.disks {
+		k := &d.disks[i]
+		if img := h.fleet.stock.images[h.place(k.source)]; k.source != "" && img != nil {
+			k.capacity, k.backing = uint64(img.size), img.backing
+		}
+	}
 }
 
 // adopt makes a machine of a definition that is new on the host.

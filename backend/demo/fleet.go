@@ -32,6 +32,11 @@ type Options struct {
 	// MaxBatch. The hosts are large enough to run some of them at a time.
 	Batch int
 
+	// Dir is the folder below which the fleet makes one of its own for its
+	// images' files, when they are first looked into; empty: the system's for
+	// temporary files.
+	Dir string
+
 	ReadOnly bool // every Host refuses every verb
 	Calm     bool // nothing happens by itself: no crashes, full disks or lost hosts
 }
@@ -62,6 +67,7 @@ type Fleet struct {
 	shelfSize uint64 // bytes of the disk images' file system
 	things    uint64 // how many machines there ever were; numbers their streams
 	pump      pump
+	stock     stock
 }
 
 // New makes a fleet. It starts no goroutine before somebody watches a host.
@@ -73,6 +79,7 @@ func New(o Options) *Fleet {
 	}
 	f.life, f.end = context.WithCancel(context.Background())
 	f.pump.kick = make(chan struct{}, 1)
+	f.stock = newStock()
 	f.build()
 	return f
 }
@@ -119,14 +126,25 @@ func (f *Fleet) Hosts() []backend.Host {
 	return list
 }
 
-// Close closes every host and waits for the fleet's goroutine, if it has one.
+// Close closes every host, waits for the fleet's goroutine, if it has one, and
+// removes the images' files.
 func (f *Fleet) Close() error {
 	f.end()
 	var errs []error
 	for _, h := range f.Hosts() {
 		errs = append(errs, h.Close())
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, f.stock.close())...)
+}
+
+// closed reports whether all hosts are: then nobody needs the images any more.
+func (f *Fleet) closed() bool {
+	for _, h := range f.hosts {
+		if h.life.Err() == nil {
+			return false
+		}
+	}
+	return true
 }
 
 // storyNow is where the story is by the Clock.

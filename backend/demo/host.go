@@ -51,6 +51,7 @@ type host struct {
 	loadAvg    [3]float64
 	down       bool // cut off
 	definedNew uint64
+	pools      []*pool // nil until somebody asks
 }
 
 var (
@@ -232,6 +233,9 @@ func (h *host) Close() error {
 	f.mu.Unlock()
 	if last && running != nil {
 		<-running
+	}
+	if f.closed() {
+		return f.stock.close()
 	}
 	return nil
 }

@@ -110,6 +110,8 @@ func (v *vm) startProcess(d *definition) {
 	v.row.ID = h.nextID
 	v.row.StartedAt = f.shown(f.now)
 	v.acc, v.rates, v.segment = meters{}, meters{}, f.now
+	v.starts++
+	v.wrote = 0
 	v.shares, v.cpuPart, v.ioPart = usualShares, h.cpuShare, h.diskShare
 	v.draw.balloon = float64(d.curMem)
 	v.firstTap = h.taps
@@ -257,6 +259,10 @@ func (v *vm) stop(s backend.State, reason string) {
 	if v.console != nil {
 		v.console.print() // its last words
 	}
+	v.owe()
+	if reason == reasonCrashed || v.stuck {
+		v.loseBitmaps()
+	}
 	v.freeze()
 	v.forget()
 	v.phase, v.stuck, v.agentUp, v.latched = phaseOff, false, false, nil
@@ -266,6 +272,7 @@ func (v *vm) stop(s backend.State, reason string) {
 	v.changed() // its rates are zero from here
 	v.log(logStopped, reason)
 	v.dropConsole(io.EOF)
+	gone := v.live
 	v.live = nil
 	what := "stopped"
 	if s == backend.Crashed {
@@ -273,6 +280,7 @@ func (v *vm) stop(s backend.State, reason string) {
 	}
 	v.host.tell(v, backend.EventLifecycle, what, eventDetail(reason))
 	if v.stored == nil {
+		v.forgetImages(gone)
 		v.host.remove(v)
 	} else {
 		v.applyDefinition()

@@ -40,14 +40,25 @@ func start(v *vm, _ *backend.Action) (operation, error) {
 	if v.saved != nil {
 		return v.restoring(false), nil
 	}
-	return v.soon(0.25, 0.9, func() { v.powerOn(false) }), nil
+	return v.starting(false), nil
+}
+
+// starting boots the machine, unless one of its images is not there.
+func (v *vm) starting(paused bool) operation {
+	return operation{v.acts.delay(0.25, 0.9), func() error {
+		if err := v.missing(v.stored); err != nil {
+			return err
+		}
+		v.powerOn(paused)
+		return nil
+	}}
 }
 
 func startPaused(v *vm, _ *backend.Action) (operation, error) {
 	if v.saved != nil {
 		return v.restoring(true), nil
 	}
-	return v.soon(0.25, 0.9, func() { v.powerOn(true) }), nil
+	return v.starting(true), nil
 }
 
 func startFresh(v *vm, _ *backend.Action) (operation, error) {
@@ -198,6 +209,10 @@ func undefine(v *vm, a *backend.Action) (operation, error) {
 	}
 	return v.soon(low, low*1.5, func() {
 		v.host.remove(v)
+		v.leaveImages(del.Storage)
+		if del.NVRAM {
+			v.leaveNVRAM()
+		}
 		v.host.tell(v, backend.EventLifecycle, "undefined", "removed")
 	}), nil
 }

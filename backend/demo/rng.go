@@ -14,6 +14,7 @@ const (
 	streamActions
 	streamIncidents
 	streamNames
+	streamImages
 )
 
 // chance is a stream of random numbers.

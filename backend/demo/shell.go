@@ -24,7 +24,7 @@ const (
 )
 
 // obey lets the guest's terminal driver look at what was typed.
-func (s *session) obey() {
+func (s *talk) obey() {
 	for len(s.typed) > 0 && s.v.phase == phaseUp {
 		c := s.typed[0]
 		s.typed = s.typed[1:]
@@ -34,7 +34,7 @@ func (s *session) obey() {
 
 // key is a terminal driver in its cooked mode: it echoes, and knows how to
 // erase a character, a line, and what ends a line.
-func (s *session) key(c byte) {
+func (s *talk) key(c byte) {
 	sh := &s.shell
 	echo := sh.stage != atPassword
 	switch {
@@ -71,7 +71,7 @@ func (s *session) key(c byte) {
 }
 
 // enter takes a whole line.
-func (s *session) enter(line string) {
+func (s *talk) enter(line string) {
 	sh, v := &s.shell, s.v
 	switch sh.stage {
 	case atLogin:
@@ -88,7 +88,7 @@ func (s *session) enter(line string) {
 	s.prompt()
 }
 
-func (s *session) prompt() {
+func (s *talk) prompt() {
 	name := s.v.guestName()
 	switch {
 	case s.v.phase != phaseUp:
@@ -103,13 +103,13 @@ func (s *session) prompt() {
 	}
 }
 
-func (s *session) logout() {
+func (s *talk) logout() {
 	s.shell = shell{}
 	s.write("\r\n" + s.v.issue("ttyS0") + "\r\n\r\n")
 }
 
 // run carries out one command line.
-func (s *session) run(words []string) {
+func (s *talk) run(words []string) {
 	if len(words) == 0 {
 		return
 	}
@@ -124,28 +124,28 @@ func (s *session) run(words []string) {
 }
 
 // commands of the simulated shell; each returns what it prints.
-var commands map[string]func(s *session, args []string) string
+var commands map[string]func(s *talk, args []string) string
 
 func init() { // not a literal: help lists the map it is in
-	commands = map[string]func(*session, []string) string{
-		"help":     func(*session, []string) string { return strings.Join(slices.Sorted(maps.Keys(commands)), "  ") },
-		"uptime":   func(s *session, _ []string) string { return s.v.uptimeLine() },
+	commands = map[string]func(*talk, []string) string{
+		"help":     func(*talk, []string) string { return strings.Join(slices.Sorted(maps.Keys(commands)), "  ") },
+		"uptime":   func(s *talk, _ []string) string { return s.v.uptimeLine() },
 		"uname":    uname,
-		"hostname": func(s *session, _ []string) string { return s.v.guestName() },
-		"whoami":   func(s *session, _ []string) string { return s.shell.user },
-		"echo":     func(_ *session, args []string) string { return strings.Join(args, " ") },
-		"date":     func(s *session, _ []string) string { return s.v.fleet().shown(s.v.fleet().now).Format(time.UnixDate) },
-		"free":     func(s *session, _ []string) string { return s.v.freeTable() },
-		"dmesg":    func(s *session, _ []string) string { return s.v.dmesg() },
-		"df":       func(s *session, _ []string) string { return s.v.dfTable() },
-		"ip":       func(s *session, _ []string) string { return "enp1s0 UP " + strings.Join(s.v.addresses, " ") },
-		"exit":     func(s *session, _ []string) string { s.logout(); return "" },
-		"poweroff": func(s *session, _ []string) string { s.v.stopGuest(s.v.powerOff); return "" },
-		"reboot":   func(s *session, _ []string) string { s.v.stopGuest(s.v.reboot); return "" },
+		"hostname": func(s *talk, _ []string) string { return s.v.guestName() },
+		"whoami":   func(s *talk, _ []string) string { return s.shell.user },
+		"echo":     func(_ *talk, args []string) string { return strings.Join(args, " ") },
+		"date":     func(s *talk, _ []string) string { return s.v.fleet().shown(s.v.fleet().now).Format(time.UnixDate) },
+		"free":     func(s *talk, _ []string) string { return s.v.freeTable() },
+		"dmesg":    func(s *talk, _ []string) string { return s.v.dmesg() },
+		"df":       func(s *talk, _ []string) string { return s.v.dfTable() },
+		"ip":       func(s *talk, _ []string) string { return "enp1s0 UP " + strings.Join(s.v.addresses, " ") },
+		"exit":     func(s *talk, _ []string) string { s.logout(); return "" },
+		"poweroff": func(s *talk, _ []string) string { s.v.stopGuest(s.v.powerOff); return "" },
+		"reboot":   func(s *talk, _ []string) string { s.v.stopGuest(s.v.reboot); return "" },
 	}
 }
 
-func uname(s *session, args []string) string {
+func uname(s *talk, args []string) string {
 	if !slices.Contains(args, "-a") {
 		return "Linux"
 	}

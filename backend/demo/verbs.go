@@ -125,6 +125,10 @@ func (v *vm) occupied(verb backend.Verb, waited storyTime) (storyTime, error) {
 		return 0, nil
 	}
 	switch {
+	case verb == backend.VerbSave && v.backup != nil && waited >= lockWait:
+		return 0, fmt.Errorf("%w: libvirt is busy with a backup of it", backend.ErrTimeout)
+	case verb == backend.VerbSave && v.backup != nil:
+		return time.Second, nil
 	case v.job != nil && waited >= lockWait:
 		return 0, fmt.Errorf("%w: libvirt is busy with %s on it", backend.ErrTimeout, v.job.verb)
 	case v.job != nil:

@@ -63,7 +63,17 @@ type vm struct {
 	hostname    string // what the guest calls itself, as it says it
 	firstTap    int    // number of its first card's host device
 	history     []logEntry
-	console     *session
+	console     *talk
+
+	starts  int             // of its process
+	aborted storyTime       // when the job of somebody else was ended
+	crashed bool            // its QEMU died once
+	wrote   float64         // of acc's bytes written, what its images know of
+	holding bool            // its images stand still for a moment
+	backup  *session        // of which it is a part
+	past    *session        // and one of what was before the story
+	lost    map[string]bool // checkpoints whose bitmaps a dead QEMU left in use
+	kept    map[string]bool // checkpoints whose backups were committed
 }
 
 // saved is what a managed save keeps of a running guest.

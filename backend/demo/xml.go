@@ -74,7 +74,7 @@ func (d *definition) writeMachine(w *xmlWriter) {
 	w.text("type", " arch='x86_64' machine='"+d.machine+"'", "hvm")
 	if d.uefi {
 		w.text("loader", " readonly='yes' type='pflash'", "/usr/share/OVMF/OVMF_CODE_4M.fd")
-		w.text("nvram", " template='/usr/share/OVMF/OVMF_VARS_4M.fd'", "/var/lib/libvirt/qemu/nvram/"+d.name+"_VARS.fd")
+		w.text("nvram", " template='/usr/share/OVMF/OVMF_VARS_4M.fd'", d.nvramPath())
 	}
 	w.empty("boot", " dev='hd'")
 	w.close()
