@@ -46,7 +46,11 @@ func (a *app) backupCommand() *cobra.Command {
 		RunE:             func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		PersistentPreRun: endOnInterrupt,
 	}
-	cmd.AddCommand(a.backupInitCommand(), a.backupKeyCommand(), a.backupListCommand())
+	cmd.AddCommand(a.backupInitCommand(), a.backupKeyCommand(), a.backupCreateCommand(), a.backupListCommand(), a.backupShowCommand(), a.backupDiffCommand(), a.backupVerifyCommand(), a.backupCheckCommand(),
+		a.backupForgetCommand(), a.backupPruneCommand(), a.backupCopyCommand(), a.backupLocksCommand(), a.backupUnlockCommand(), a.backupScheduleCommand(), a.backupLeftoversCommand(), a.backupJobsCommand(), a.backupLimitCommand(), a.backupLogCommand())
+	for _, v := range transferVerbs() {
+		cmd.AddCommand(a.transferVerbCommand(v))
+	}
 	return cmd
 }
 

@@ -126,10 +126,8 @@ func (a *app) openRepoAt(ctx context.Context, url string, source secretSource) (
 	}
 	o := repo.Options{CacheDir: a.cacheDir()}
 	r, err := repo.Open(ctx, p, secret, o)
-	for try := 0; errors.Is(err, backend.ErrSecret) && isTerminal(a.Stdin) && try < passphraseTries; try++ {
-		if source.given() && try == 0 && (source.passphraseFile != "" || source.identityFile != "" || a.Env(passphraseVariable) != "") {
-			break // what was named is wrong: asking would hide that
-		}
+	ask := !source.given() && isTerminal(a.Stdin) // a named secret that is wrong is to be told of
+	for try := 0; ask && errors.Is(err, backend.ErrSecret) && try < passphraseTries; try++ {
 		pass, perr := a.askPassphrase(ctx, "Passphrase of "+backend.Clean(url), false)
 		if perr != nil {
 			return nil, errors.Join(perr, p.Close())

@@ -1,0 +1,279 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"berth/backend"
+	"berth/model"
+)
+
+// createFlags are those of berth backup create.
+type createFlags struct {
+	repoFlags
+	selection
+	full      bool
+	noQuiesce bool
+	limit     rateValue
+	jobs      int
+	addTags   []string
+	detach    bool
+	output    string
+}
+
+// selection chooses VMs: by name, all, or by tag.
+type selection struct {
+	all bool
+	tag string
+}
+
+func (s *selection) add(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&s.all, "all", false, "all VMs")
+	cmd.Flags().StringVar(&s.tag, "tag", "", "all VMs that have `TAG`")
+	completeFlag(cmd, "tag", fixed())
+}
+
+// check refuses a selection that chooses nothing, or in two ways.
+func (s *selection) check(verb string, args []string) error {
+	ways := 0
+	for _, chosen := range []bool{len(args) > 0, s.all, s.tag != ""} {
+		if chosen {
+			ways++
+		}
+	}
+	switch ways {
+	case 0:
+		return fmt.Errorf("%s what? Give one VM or more, --all, or --tag", verb)
+	case 1:
+		return nil
+	}
+	return errors.New("give VMs, --all or --tag, not several of them")
+}
+
+func (a *app) backupCreateCommand() *cobra.Command {
+	var f createFlags
+	cmd := &cobra.Command{
+		Use:   "create VM...",
+		Short: "Back up VMs, running or not",
+		Long: "Back up VMs, running or not. All disks of a VM are of one moment, for which the\n" +
+			"file systems of a running guest are frozen through its agent, if it has one. The\n" +
+			"first backup of a VM reads all of its disks, later ones what has changed.\n\n" +
+			"VM is a VM's name, its UUID, or either after its host, as in hv1/web1.\n\n" +
+			"The engine does it; this command orders it and shows how it goes. ^C cancels what\n" +
+			"was ordered, and waits until nothing is left behind; a second ^C does not wait.\n" +
+			"When the terminal is lost, or with --detach, the engine goes on: berth backup jobs.\n" +
+			"The exit code is 1 when any was not backed up.\n\n" +
+			repoHelp + " A passphrase that\n" +
+			"lies in no file is handed to the engine in one of XDG_RUNTIME_DIR, which is\n" +
+			"removed at the end.\n\n" +
+			"With -o json each change is a line of its own; the last of each transfer has a\n" +
+			"state that is an end. " + transferRecordHelp,
+		Example: "  berth backup create web1 db1 --repo /srv/backup\n" +
+			"  berth backup create --all --bwlimit 50M --add-tag before-upgrade --detach",
+		Args: withUsage(func(_ *cobra.Command, args []string) error { return f.check("create backups of", args) }),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.runBackupCreate(cmd, &f, args) },
+	}
+	f.repoFlags.add(cmd)
+	fl := cmd.Flags()
+	f.selection.add(cmd)
+	fl.BoolVar(&f.full, "full", false, "read everything, whatever has changed")
+	fl.BoolVar(&f.noQuiesce, "no-quiesce", false, "do not freeze file systems: as after a power cut")
+	fl.Var(&f.limit, "bwlimit", "read at most `RATE` a second each, as 50M (default: the config's backup.limit)")
+	fl.IntVar(&f.jobs, "jobs", 0, "at most `N` at a time; the config's backup.jobs_per_host and jobs_per_repo bound them anyway")
+	fl.StringArrayVar(&f.addTags, "add-tag", nil, "give the points `TAG`, for lists and --keep-tag; may be given several times")
+	fl.BoolVar(&f.detach, "detach", false, "do not wait for the end")
+	fl.StringVarP(&f.output, "output", "o", "text", "`FORMAT`: text or json")
+	completeFlag(cmd, "output", fixed("text", "json"))
+	completeFlag(cmd, "bwlimit", fixed("10M", "50M", "100M"))
+	completeFlag(cmd, "jobs", fixed())
+	completeFlag(cmd, "add-tag", fixed())
+	cmd.ValidArgsFunction = a.completeAnyVM
+	return cmd
+}
+
+// completeAnyVM offers VMs in any state.
+func (a *app) completeAnyVM(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	return a.completeNames(cmd, args, func(*model.Row) bool { return true })
+}
+
+func (f *createFlags) wrong() error {
+	err := checkFormat(f.output, "text", "json")
+	switch {
+	case f.jobs < 0:
+		err = errors.Join(err, usagef("", "--jobs %d: use 1 or more", f.jobs))
+	case f.jobs > 0 && f.detach:
+		err = errors.Join(err, usagef("", "--jobs and --detach exclude one another: the engine goes by the config's backup.jobs_per_host and jobs_per_repo"))
+	}
+	for _, t := range f.addTags {
+		if terr := checkTag(t); terr != nil {
+			err = errors.Join(err, &usageError{err: fmt.Errorf("--add-tag: %w", terr)})
+		}
+	}
+	return err
+}
+
+func (a *app) runBackupCreate(cmd *cobra.Command, f *createFlags, args []string) (err error) {
+	if err := a.loadToChange(cmd, f.wrong()); err != nil {
+		return err
+	}
+	if a.flags.demo && f.detach {
+		return usagef("", "the demo has its engine within; there is none that could go on")
+	}
+	ctx := cmd.Context()
+	fl, err := a.openFleet(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = closeAll(err, fl) }()
+	if err := a.needHosts(fl); err != nil {
+		return err
+	}
+	rows, failed, err := a.selected(ctx, fl, &f.selection, args)
+	if err != nil {
+		return ended(ctx, err)
+	}
+	limit := int64(f.limit)
+	if !cmd.Flags().Changed("bwlimit") {
+		limit = a.config.Backup.Limit
+	}
+	spec := backend.TransferSpec{Kind: backend.TransferBackup, Limit: limit,
+		Backup: backend.BackupSpec{Full: f.full, NoQuiesce: f.noQuiesce, Tags: f.addTags}}
+	specs := make([]backend.TransferSpec, len(rows))
+	for i, r := range rows {
+		specs[i] = spec
+		specs[i].VM, specs[i].Name = r.Key(), r.Name
+	}
+	err = a.order(ctx, fl, &f.repoFlags, specs, followOptions{jobs: f.jobs, detach: f.detach, json: f.output == "json"})
+	if err == nil && failed {
+		return errReported
+	}
+	return err
+}
+
+// selected are the chosen VMs that can be changed. Those that cannot be found
+// are complained about, and the others are done all the same.
+func (a *app) selected(ctx context.Context, fl *fleet, s *selection, args []string) (rows []*model.Row, failed bool, err error) {
+	d := depthState
+	if s.tag != "" {
+		d = depthFacts
+	}
+	inv := takeInventory(ctx, fl, d)
+	if err := interrupted(ctx); err != nil {
+		return nil, false, fmt.Errorf("%w; nothing was ordered", err)
+	}
+	a.reportDown(inv)
+	if inv.silent() {
+		return nil, true, errReported
+	}
+	switch {
+	case s.all:
+		rows, failed = inv.rows, len(inv.down) > 0
+	case s.tag != "":
+		rows = inv.matching(func(r *model.Row) bool { return slices.Contains(r.Tags, s.tag) })
+		failed = len(inv.down) > 0
+	default:
+		rows, failed = a.targets(inv, model.Filter{}, args)
+	}
+	rows = slices.DeleteFunc(slices.Clone(rows), func(r *model.Row) bool {
+		h := inv.hosts[r.Host]
+		if h.ReadOnly() {
+			a.complain(fmt.Errorf("%s: %w: %s was opened without permission to change anything", inv.label(r), backend.ErrReadOnly, h.Name()))
+			failed = true
+		}
+		return h.ReadOnly()
+	})
+	if len(rows) == 0 {
+		if !failed {
+			a.complain(errors.New("there is no VM to back up"))
+		}
+		return nil, true, errReported
+	}
+	return rows, failed, nil
+}
+
+// order orders transfers and follows them. Their repository is the one of the
+// flags.
+func (a *app) order(ctx context.Context, fl *fleet, f *repoFlags, specs []backend.TransferSpec, o followOptions) error {
+	return a.overBackups(ctx, fl, func(b backend.Backups) error {
+		refs, err := a.transferRepo(ctx, b, f)
+		if err != nil {
+			return ended(ctx, err)
+		}
+		w := &follower{app: a, backups: b, o: o, refs: refs, queue: specs}
+		return w.run(ctx)
+	})
+}
+
+// refSource gives a reference for each transfer, and takes it back when that
+// was not ordered.
+type refSource func() (ref backend.RepoRef, undo func() error, err error)
+
+// transferRepo opens the repository that the flags choose, to know before
+// anything is ordered that it is there and the secret right. The demo has one
+// of its own when none is named.
+func (a *app) transferRepo(ctx context.Context, b backend.Backups, f *repoFlags) (refSource, error) {
+	url, err := a.chosenRepo(f)
+	if err != nil {
+		return nil, &usageError{err: err}
+	}
+	if url == "" && a.flags.demo {
+		st, err := b.State(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if len(st.Repos) > 0 {
+			return func() (backend.RepoRef, func() error, error) {
+				return st.Repos[0].Ref, func() error { return nil }, nil
+			}, nil
+		}
+	}
+	r, err := a.openRepo(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.Close(); err != nil {
+		return nil, err
+	}
+	return func() (backend.RepoRef, func() error, error) { return a.handOver(r) }, nil
+}
+
+// start orders some transfers, all or none.
+func (w *follower) start(ctx context.Context, specs []backend.TransferSpec) (ids []backend.TransferID, err error) {
+	var undos []func() error
+	back := func() (err error) {
+		for _, undo := range undos {
+			if uerr := undo(); !errors.Is(uerr, fs.ErrNotExist) {
+				err = errors.Join(err, uerr)
+			}
+		}
+		return err
+	}
+	specs = slices.Clone(specs)
+	for i := range specs {
+		ref, undo, err := w.refs()
+		if err != nil {
+			return nil, errors.Join(err, back())
+		}
+		specs[i].Repo, undos = ref, append(undos, undo)
+	}
+	ids, err = w.backups.Start(ctx, specs)
+	if len(ids) == 0 && err != nil {
+		return nil, errors.Join(err, back())
+	}
+	return ids, err
+}
+
+// transferLabel is how messages name a transfer: "12 (backup of web1)".
+func transferLabel(t *backend.Transfer) string {
+	text := string(t.Spec.Kind)
+	if t.Spec.Name != "" {
+		text += " of " + backend.Clean(t.Spec.Name)
+	}
+	return fmt.Sprintf("%d (%s)", t.ID, strings.TrimSpace(text))
+}
