@@ -60,6 +60,7 @@ type Host struct {
 	picture *lane // screenshots, which are streams
 	backup  *lane // backup jobs, checkpoints, freezing and thawing
 	jobs    *lane // other jobs of domains
+	storage *lane // pools and volumes
 
 	road road // to the machine itself
 
@@ -123,6 +124,7 @@ func newHost(o Options, t target) *Host {
 	h.picture = newLane(life, "picture", 1, 1, h.openStreams)
 	h.backup = newLane(life, "backup", 12, 1, h.open)
 	h.jobs = newLane(life, "jobs", 4, 1, h.open)
+	h.storage = newLane(life, "storage", 4, 1, h.open)
 	h.road.turn = make(chan struct{}, 1)
 	return h
 }
@@ -141,7 +143,7 @@ func (h *Host) Close() error {
 	h.mu.Lock()
 	h.end()
 	h.mu.Unlock()
-	for _, l := range []*lane{h.cheap, h.dear, h.single, h.action, h.picture, h.backup, h.jobs} {
+	for _, l := range []*lane{h.cheap, h.dear, h.single, h.action, h.picture, h.backup, h.jobs, h.storage} {
 		l.close()
 	}
 	h.road.set(nil)

@@ -13,7 +13,7 @@ import (
 
 // machiner is a target beside whose daemon berth can work; dial.Target is one.
 type machiner interface {
-	Machine(ctx context.Context) (dial.Machine, error)
+	Machine(ctx context.Context, readOnly bool) (dial.Machine, error)
 }
 
 // road is the way to the host's machine, opened when needed.
@@ -71,7 +71,7 @@ func (h *Host) machine(ctx context.Context) (dial.Machine, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(h.life, cancel)()
-	m, err := t.Machine(ctx)
+	m, err := t.Machine(ctx, h.readOnly)
 	if err != nil {
 		if h.life.Err() != nil {
 			err = backend.ErrClosed

@@ -69,21 +69,22 @@ type FileStat struct {
 
 // Machine connects to the machine that t's daemon runs on, for as long as the
 // caller wants; ctx only bounds the connecting. Over TCP and TLS there is no
-// way there: the error wraps backend.ErrUnsupported.
-func (t *Target) Machine(ctx context.Context) (Machine, error) {
+// way there: the error wraps backend.ErrUnsupported. With readOnly a socket
+// that only allows reading is enough to find the daemon.
+func (t *Target) Machine(ctx context.Context, readOnly bool) (Machine, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	m, err := t.road(ctx)
+	m, err := t.road(ctx, readOnly)
 	if err != nil {
 		return nil, t.explain(ctx, err)
 	}
 	return m, nil
 }
 
-func (t *Target) road(ctx context.Context) (Machine, error) {
+func (t *Target) road(ctx context.Context, readOnly bool) (Machine, error) {
 	switch t.via {
 	case viaUnix:
-		c, err := t.dialUnix(ctx, false)
+		c, err := t.dialUnix(ctx, readOnly)
 		if err != nil {
 			return nil, err
 		}
