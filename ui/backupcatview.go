@@ -35,7 +35,7 @@ func (r *Root) catColumns(w int) catColumns {
 	if w >= 130 {
 		c.host = min(hosts, 16)
 	}
-	c.left = 3 // cursor, mark, sign
+	c.left = 4 // cursor, mark, sign, a blank
 	for _, n := range []int{c.name, c.host, c.word, c.last, c.verified, c.points, c.stored} {
 		if n > 0 {
 			c.left += n + 1
@@ -51,7 +51,7 @@ func (r *Root) catalogueAxis(w int) []string {
 	now := r.app.Now()
 	from, to := r.app.Backups.Catalogue.Window(now)
 	ticks := widget.Ticks(from.In(now.Location()), to, room)
-	head := strings.Repeat(" ", 3)
+	head := strings.Repeat(" ", 4)
 	add := func(n int, title string, right bool) {
 		switch {
 		case n > 0 && right:
@@ -150,7 +150,7 @@ func (r *Root) catalogueRow(v *model.VMBackup, selected bool, c catColumns, w in
 		}
 		return st.Render(text)
 	}
-	line := put(r.styles.Get(themes.RoleAccent), cursor) + put(r.styles.Get(themes.RoleMarked), mark) + put(look, sign)
+	line := put(r.styles.Get(themes.RoleAccent), cursor) + put(r.styles.Get(themes.RoleMarked), mark) + put(look, sign+" ")
 	add := func(n int, st themes.Style, text string, right bool) {
 		switch {
 		case n > 0 && right:

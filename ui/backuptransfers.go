@@ -30,17 +30,17 @@ const (
 )
 
 func (r *Root) transferColumns(w int) []widget.Column {
-	names := 8
+	names, kinds := 8, 6
 	s := r.app.Backups
 	l := s.Transfers()
 	for i := l.Top(); i < min(l.Len(), l.Top()+l.Page()); i++ {
 		if row, _ := s.Row(i); row != nil {
-			names = max(names, widget.Width(row.Name()))
+			names, kinds = max(names, widget.Width(row.Name())), max(kinds, min(12, len(row.Kind())))
 		}
 	}
 	return widget.Layout(w, []widget.ColumnSpec{
 		tcolMark:  {Min: 2},
-		tcolKind:  {Title: "WHAT", Min: 7, Max: 12, Priority: 6},
+		tcolKind:  {Title: "WHAT", Min: kinds, Priority: 6},
 		tcolName:  {Title: "NAME", Min: max(8, min(names, max(12, w/6))), Max: max(8, min(names, 36))},
 		tcolDisk:  {Title: "DISK", Min: 4, Max: 6, Priority: 7},
 		tcolPhase: {Title: "PHASE", Min: 9, Max: 10},
@@ -239,7 +239,7 @@ func (r *Root) jobOfOthers(j *backend.DomainJob, col, width int) widget.Cell {
 		return widget.Cell{Text: backend.Clean(j.Disk)}
 	case tcolBar:
 		if total == 0 {
-			return widget.Cell{Text: "not told by libvirt", Style: r.styles.Get(themes.RoleMuted)}
+			return widget.Cell{Text: notTold(width), Style: r.styles.Get(themes.RoleMuted)}
 		}
 		return widget.Cell{Text: r.plainBar(model.Fraction(done, total), width), Style: r.styles.Get(themes.RoleMuted)}
 	case tcolDone:
@@ -255,6 +255,14 @@ func (r *Root) jobOfOthers(j *backend.DomainJob, col, width int) widget.Cell {
 		return widget.Cell{Text: backend.Clean(j.Host), Style: r.styles.Get(themes.RoleHost)}
 	}
 	return widget.Cell{}
+}
+
+// notTold is what stands for the progress that libvirt keeps to itself.
+func notTold(width int) string {
+	if width < 19 {
+		return "not told"
+	}
+	return "not told by libvirt"
 }
 
 // transferWords say why a transfer waits, or how it ended.
@@ -303,7 +311,7 @@ func doneText(t *backend.Transfer) string {
 // plainBar is a bar and its percentage, to be drawn in one look.
 func (r *Root) plainBar(fraction float64, width int) string {
 	if fraction < 0 {
-		return "total not known"
+		return widget.Fit("size unknown", width)
 	}
 	// What is not all done does not read as if it were.
 	label := fmt.Sprintf("%3.0f%%", 100*fraction)

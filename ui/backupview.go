@@ -22,19 +22,28 @@ func (r *Root) tabsOf(tabs []model.ScreenID, at model.ScreenID, w int) string {
 	var b strings.Builder
 	for _, t := range tabs {
 		if t == at {
-			b.WriteString(r.st(themes.RoleCursor, "["+t.String()+"]"))
+			b.WriteString(r.st(themes.RoleCursor, "["+tabName(t)+"]"))
 		} else {
-			b.WriteString(r.st(themes.RoleMuted, " "+t.String()+" "))
+			b.WriteString(r.st(themes.RoleMuted, " "+tabName(t)+" "))
 		}
 	}
 	return widget.Fit(b.String(), w)
+}
+
+// tabName is what a tab is called: the first of the backups is all of them on
+// the keys, and the transfers among its own.
+func tabName(s model.ScreenID) string {
+	if s == model.ScreenBackups {
+		return "Transfers"
+	}
+	return s.String()
 }
 
 // tabAt is the tab at column x, or false.
 func tabAt(tabs []model.ScreenID, x int) (model.ScreenID, bool) {
 	left := 0
 	for _, t := range tabs {
-		left += widget.Width(t.String()) + 2
+		left += widget.Width(tabName(t)) + 2
 		if x < left {
 			return t, true
 		}

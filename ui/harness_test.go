@@ -53,7 +53,9 @@ func newConsole(t testing.TB, w, h int, change func(*model.Options, *Look)) *con
 		change(&opt, &look)
 	}
 	for i, h := range opt.Hosts {
-		opt.Hosts[i] = deafHost{h.(ableHost)}
+		if _, deaf := h.(storingHost); !deaf {
+			opt.Hosts[i] = deafHost{h.(ableHost)}
+		}
 	}
 	opt.Clock = model.Clock{Now: c.clock.Now, After: func(d time.Duration, m tea.Msg) tea.Cmd {
 		c.due = append(c.due, timer{c.clock.Now().Add(d), m})
@@ -136,7 +138,7 @@ func (c *console) keys(names ...string) {
 }
 
 var keyTypes = map[string]tea.KeyType{"enter": tea.KeyEnter, "esc": tea.KeyEsc, "tab": tea.KeyTab, "up": tea.KeyUp, "down": tea.KeyDown, "pgdown": tea.KeyPgDown,
-	"ctrl+a": tea.KeyCtrlA, "ctrl+d": tea.KeyCtrlD, "ctrl+u": tea.KeyCtrlU, "backspace": tea.KeyBackspace, " ": tea.KeySpace, "left": tea.KeyLeft, "right": tea.KeyRight}
+	"ctrl+a": tea.KeyCtrlA, "ctrl+d": tea.KeyCtrlD, "ctrl+u": tea.KeyCtrlU, "backspace": tea.KeyBackspace, " ": tea.KeySpace, "left": tea.KeyLeft, "right": tea.KeyRight, "shift+tab": tea.KeyShiftTab}
 
 func key(name string) tea.KeyMsg {
 	if k, ok := keyTypes[name]; ok {

@@ -1,6 +1,8 @@
 package ui
 
 import (
+	"cmp"
+	"slices"
 	"strings"
 	"time"
 
@@ -36,7 +38,7 @@ func (r *Root) imageAbove(w, h int) []string {
 		break // one line; the hosts' screen has the rest
 	}
 	if r.app.Screen == model.ScreenImages && h >= 12 {
-		lines = append(lines, r.poolBars(w, max(1, h/8))...)
+		lines = append(lines, r.poolBars(w, max(1, h/6))...)
 	}
 	return lines
 }
@@ -166,7 +168,8 @@ func (r *Root) imagesTitle() []segment {
 // poolBars are a line for each pool: how full it is. Those that find no room
 // are counted.
 func (r *Root) poolBars(w, most int) []string {
-	pools := r.app.Images.Pools.All()
+	pools := slices.Clone(r.app.Images.Pools.All())
+	slices.SortStableFunc(pools, func(a, b *backend.Pool) int { return cmp.Compare(poolNeed(b), poolNeed(a)) })
 	names := 6
 	for _, p := range pools {
 		names = max(names, min(widget.Width(p.Host)+1+widget.Width(p.Name), max(10, w/4)))
@@ -181,6 +184,18 @@ func (r *Root) poolBars(w, most int) []string {
 		lines = append(lines, widget.Fit(line+r.poolBar(p, w-widget.Width(line)), w))
 	}
 	return lines
+}
+
+// poolNeed is how much a pool should be looked at: one in trouble most, then the
+// fullest.
+func poolNeed(p *backend.Pool) float64 {
+	switch {
+	case p.Trouble != "":
+		return 2
+	case !p.Active || p.Capacity == 0:
+		return -1
+	}
+	return 1 - float64(min(p.Available, p.Capacity))/float64(p.Capacity)
 }
 
 // poolBar is how full a pool is, in words too.
@@ -216,19 +231,20 @@ func (r *Root) poolState(p *backend.Pool) (string, string, themes.Role) {
 }
 
 func (r *Root) imageColumns(w int) []widget.Column {
-	names, uses := 10, 8
+	names, uses, formats := 10, 8, 6
 	s := r.app.Images
 	l, _ := r.app.ImageList()
 	for i := l.Top(); i < min(l.Len(), l.Top()+l.Page()); i++ {
 		row := s.Image(i)
 		names = max(names, widget.Width(row.Name)+2*min(row.Depth, 8))
 		uses = max(uses, widget.Width(model.ImageUse(row.Image)))
+		formats = max(formats, min(10, widget.Width(formatText(row.Image))))
 	}
 	specs := []widget.ColumnSpec{
 		icolMark:    {Min: 2},
 		icolName:    {Title: "NAME", Min: min(names, max(14, w/4)), Max: min(names, 60)},
 		icolUse:     {Title: "USED BY", Min: min(uses, max(10, w/6)), Max: min(max(uses, 10), 60), Flex: 1},
-		icolFormat:  {Title: "FORMAT", Min: 6, Priority: 3},
+		icolFormat:  {Title: "FORMAT", Min: formats, Priority: 3},
 		icolVirtual: {Title: "VIRTUAL", Min: 7, Right: true, Priority: 1},
 		icolReal:    {Title: "REAL", Min: 5, Right: true},
 		icolAge:     {Title: "AGE", Min: 5, Right: true, Priority: 4},
@@ -326,11 +342,7 @@ func (r *Root) imageCell(row *model.ImageRow, col int, now time.Time) widget.Cel
 	case icolUse:
 		return widget.Cell{Text: word, Style: r.styles.Get(role)}
 	case icolFormat:
-		text := i.Format
-		if i.Encrypted {
-			text += " enc"
-		}
-		return plain(text)
+		return plain(formatText(i))
 	case icolVirtual:
 		return plain(sizeOr(i, i.Virtual))
 	case icolReal:
@@ -352,6 +364,14 @@ func (r *Root) imageCell(row *model.ImageRow, col int, now time.Time) widget.Cel
 		return plain(i.Path)
 	}
 	return widget.Cell{}
+}
+
+// formatText is an image's format, and whether it is encrypted.
+func formatText(i *backend.Image) string {
+	if i.Encrypted {
+		return i.Format + " enc"
+	}
+	return i.Format
 }
 
 // sizeOr is a size, or Unknown for what is not there.
