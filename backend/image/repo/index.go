@@ -1,0 +1,229 @@
+package repo
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"sync"
+
+	"berth/backend/image/place"
+)
+
+// index is all index files of a repository together. Memory for it does not
+// grow with what the repository holds: each lookup reads a few pages of a file.
+type index struct {
+	place place.Place
+	crypt *crypt
+	cache *indexCache // nil: files are read where they are
+
+	mu      sync.RWMutex
+	files   []*indexFile
+	faults  map[fileID]error // files that cannot be used
+	removed map[fileID]bool  // files replaced by others that were made of them
+}
+
+func newIndex(p place.Place, c *crypt, cache *indexCache) *index {
+	return &index{place: p, crypt: c, cache: cache, faults: map[fileID]error{}, removed: map[fileID]bool{}}
+}
+
+// load opens files that are new and closes those that have gone. A file that
+// cannot be used is kept in faults.
+func (x *index) load(ctx context.Context) error {
+	entries, err := x.place.List(ctx, indexDir)
+	if err != nil {
+		return err
+	}
+	there := map[fileID]place.Entry{}
+	for _, e := range entries {
+		if id, err := parseFileID(path.Base(e.Name)); err == nil {
+			there[id] = e
+		}
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.files = slices.DeleteFunc(x.files, func(f *indexFile) bool {
+		_, still := there[f.id]
+		if delete(there, f.id); !still {
+			f.file.Close() // it was read only
+		}
+		return !still
+	})
+	clear(x.faults)
+	for id, e := range there {
+		if x.removed[id] {
+			continue
+		}
+		f, err := x.open(ctx, id, e)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // somebody has just merged it into another
+		}
+		if err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			x.faults[id] = fmt.Errorf("%s: %w", e.Name, err)
+			continue
+		}
+		x.files = append(x.files, f)
+	}
+	x.cache.tidy(entries)
+	slices.SortFunc(x.files, func(a, b *indexFile) int { return bytes.Compare(a.id[:], b.id[:]) })
+	return nil
+}
+
+func (x *index) open(ctx context.Context, id fileID, e place.Entry) (*indexFile, error) {
+	file, err := x.cache.open(ctx, x.place, e)
+	if err != nil {
+		return nil, err
+	}
+	f, err := openIndexFile(x.crypt, id, file)
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return f, nil
+}
+
+// close closes all files.
+func (x *index) close() error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	var err error
+	for _, f := range x.files {
+		err = errors.Join(err, f.file.Close())
+	}
+	x.files = nil
+	return err
+}
+
+// find returns where a chunk is; several places when it was stored several
+// times, none when it is not known. What goes wrong in one file does not
+// hinder the others.
+func (x *index) find(id ChunkID) (at []location, err error) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	for _, f := range x.files {
+		var fault error
+		if at, fault = f.find(id, at); fault != nil {
+			err = errors.Join(err, fault)
+		}
+	}
+	for _, fault := range x.faults {
+		err = errors.Join(err, fault)
+	}
+	if len(at) > 0 {
+		return at, nil
+	}
+	return nil, err
+}
+
+// has reports whether a chunk is stored, for all that can be read of the
+// index: storing one again does no harm.
+func (x *index) has(id ChunkID) bool {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	var room [2]location
+	for _, f := range x.files {
+		if at, err := f.find(id, room[:0]); err == nil && len(at) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// hasPack reports whether a pack is listed.
+func (x *index) hasPack(id fileID) (bool, error) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	for _, f := range x.files {
+		if has, err := f.hasPack(id); has || err != nil {
+			return has, err
+		}
+	}
+	return false, nil
+}
+
+// add makes an index file of packs and uses it.
+func (x *index) add(ctx context.Context, packs []packed) error {
+	if len(packs) == 0 {
+		return nil
+	}
+	id, err := writeIndex(ctx, x.place, x.crypt, packs)
+	if err != nil {
+		return err
+	}
+	return x.use(ctx, id)
+}
+
+// use opens a file that was just made.
+func (x *index) use(ctx context.Context, id fileID) error {
+	name := path.Join(indexDir, id.String())
+	e, err := x.place.Stat(ctx, name)
+	if err != nil {
+		return err
+	}
+	f, err := x.open(ctx, id, e)
+	if err != nil {
+		return err
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.files = append(x.files, f)
+	return nil
+}
+
+// An index has at most manyFiles files before the mergeFiles smallest are
+// made one.
+const (
+	manyFiles  = 8
+	mergeFiles = 6
+)
+
+// tidy merges files when there are many, so that a lookup stays cheap.
+func (x *index) tidy(ctx context.Context) error {
+	x.mu.RLock()
+	some := slices.Clone(x.files)
+	x.mu.RUnlock()
+	if len(some) <= manyFiles {
+		return nil
+	}
+	slices.SortFunc(some, func(a, b *indexFile) int { return cmp.Compare(a.chunks, b.chunks) })
+	return x.merge(ctx, some[:mergeFiles], nil)
+}
+
+// merge makes one file of some, without the packs that keep refuses, and then
+// removes those that it was made of. When it is broken off there is more than
+// needed, never less.
+func (x *index) merge(ctx context.Context, some []*indexFile, keep func(packInfo) bool) error {
+	id, err := mergeIndex(ctx, x.place, x.crypt, some, keep)
+	if err != nil {
+		return err
+	}
+	if err := x.use(ctx, id); err != nil {
+		return err
+	}
+	x.mu.Lock()
+	x.files = slices.DeleteFunc(x.files, func(f *indexFile) bool { return slices.Contains(some, f) })
+	for _, f := range some {
+		x.removed[f.id] = true
+	}
+	x.mu.Unlock()
+	for _, f := range some {
+		err = errors.Join(err, f.file.Close(), x.remove(ctx, f.id))
+	}
+	return err
+}
+
+// remove removes a file and its sums.
+func (x *index) remove(ctx context.Context, id fileID) error {
+	for _, dir := range []string{indexDir, sumsDir} {
+		if err := x.place.Remove(ctx, path.Join(dir, id.String())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,147 @@
+package repo
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"slices"
+	"syscall"
+)
+
+func isMissing(err error) bool { return errors.Is(err, fs.ErrNotExist) }
+
+// isBadDisk: a disk that fails says EIO for what it cannot read.
+func isBadDisk(err error) bool { return errors.Is(err, syscall.EIO) }
+
+// row is a copy of a chunk that the index lists. 32 bytes.
+type row struct {
+	key    key
+	pack   uint32 // in census.packs
+	length uint32
+	offset int64
+}
+
+// bitset is a bit for each row.
+type bitset []uint64
+
+func (b bitset) set(i int)     { b[i/64] |= 1 << (i % 64) }
+func (b bitset) is(i int) bool { return b[i/64]&(1<<(i%64)) != 0 }
+
+// bitset is one with no bit set.
+func (c *census) bitset() bitset { return make(bitset, (len(c.rows)+63)/64) }
+
+// census is the whole index in memory: 32 bytes a chunk, 32 MiB for a TiB.
+type census struct {
+	packs []packInfo
+	rows  []row // by key, then pack and offset
+}
+
+// takeCensus reads all index files where they are, not in a cache, every byte.
+// fault is called for those that cannot be used, and sums for what SHA256SUMS
+// should say of one.
+func (r *Repo) takeCensus(ctx context.Context, fault func(name string, err error), sums func(id fileID, want []byte)) (*census, error) {
+	entries, err := r.place.List(ctx, indexDir)
+	if err != nil {
+		return nil, err
+	}
+	c := &census{}
+	numbers := map[fileID]uint32{}
+	for _, e := range entries {
+		id, err := parseFileID(path.Base(e.Name))
+		if err != nil {
+			continue // a foreign file
+		}
+		want, err := c.add(ctx, r, id, e.Name, numbers)
+		switch {
+		case err == nil:
+			sums(id, want)
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case isDamage(err):
+			fault(e.Name, err)
+		default:
+			return nil, err
+		}
+	}
+	slices.SortFunc(c.rows, compareRows)
+	c.rows = slices.Compact(c.rows)
+	return c, nil
+}
+
+func compareRows(a, b row) int {
+	return cmp.Or(bytes.Compare(a.key[:], b.key[:]), cmp.Compare(a.pack, b.pack), cmp.Compare(a.offset, b.offset))
+}
+
+// add reads one index file. Nothing of one that is damaged is kept.
+func (c *census) add(ctx context.Context, r *Repo, id fileID, name string, numbers map[fileID]uint32) (sums []byte, err error) {
+	file, err := r.place.Open(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	f, err := openIndexFile(r.crypt, id, file)
+	if err != nil {
+		return nil, err
+	}
+	rows := len(c.rows)
+	if sums, err = c.read(ctx, f, numbers); err != nil {
+		c.rows = c.rows[:rows]
+		return nil, err
+	}
+	sum, err := sumFile(ctx, file)
+	return fmt.Appendf(sums, "%x  %s\n", sum, name), err
+}
+
+func (c *census) read(ctx context.Context, f *indexFile, numbers map[fileID]uint32) (sums []byte, err error) {
+	var local []uint32
+	for s := f.scanPacks(); ; {
+		b, err := s.read(ctx)
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		var p packInfo
+		p.parse(b)
+		n, known := numbers[p.id]
+		if !known {
+			n = uint32(len(c.packs))
+			numbers[p.id] = n
+			c.packs = append(c.packs, p)
+		}
+		local = append(local, n)
+		sums = fmt.Appendf(sums, "%x  %s\n", p.sum, packName(p.id))
+	}
+	for s := f.scanChunks(); ; {
+		b, err := s.read(ctx)
+		if err == io.EOF {
+			return sums, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		var e entry
+		e.parse(b)
+		if err := e.check(f.packs); err != nil {
+			return nil, err
+		}
+		c.rows = append(c.rows, row{key: keyOf(e.id), pack: local[e.pack], length: e.length, offset: e.offset})
+	}
+}
+
+// find returns where a chunk's copies are in rows.
+func (c *census) find(k key) (from, to int) {
+	from, found := slices.BinarySearchFunc(c.rows, k, func(r row, k key) int { return bytes.Compare(r.key[:], k[:]) })
+	if !found {
+		return from, from
+	}
+	for to = from + 1; to < len(c.rows) && c.rows[to].key == k; to++ {
+	}
+	return from, to
+}
