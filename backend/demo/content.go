@@ -64,7 +64,7 @@ func newLayout(size int64, seed uint64, places int) *layout {
 			l.hot = append(l.hot, base+int64(len(l.hot))*slotSize)
 		} else { // and the pages of a table
 			n := int64(len(spread))
-			spread = append(spread, base+mib*(1+int64(places)*slotSize/mib+n/4)+n%4*4*grainSize)
+			spread = append(spread, base+mib*(1+int64(places)*slotSize/mib+n/16)+n%16/4*4*grainSize+n%4*slotSize)
 		}
 	}
 	c := newChance(seed, streamImages, 1)

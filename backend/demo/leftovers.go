@@ -45,7 +45,7 @@ func (h *host) Leftovers(ctx context.Context, alive []string) ([]backend.Leftove
 		left := backend.Leftover{Host: h.name, VM: v.row.UUID, Name: v.row.Name}
 		open := ""
 		if s := v.backup; s != nil {
-			open = s.point.Checkpoint
+			open = s.r.Checkpoint
 			if !slices.Contains(alive, s.token) {
 				left.Kind, left.What, left.Since = "job", s.token, h.fleet.shown(s.began)
 				left.Size = uint64(s.scratch())
@@ -83,7 +83,7 @@ func (h *host) cleanUp(ctx context.Context, l backend.Leftover) error {
 	case l.Kind == "job" && s != nil && s.token == l.What:
 		h.leave()
 		return s.Abort(ctx)
-	case l.Kind == "checkpoint" && v.checkpoint(l.What) != nil && (s == nil || s.point.Checkpoint != l.What):
+	case l.Kind == "checkpoint" && v.checkpoint(l.What) != nil && (s == nil || s.r.Checkpoint != l.What):
 		var images []*diskImage
 		for _, k := range v.writableDisks(v.def()) {
 			if img := h.fleet.imageOf(v, v.def(), k); img != nil {

@@ -85,7 +85,7 @@ func (s *session) fills() error {
 func (s *session) scratch() (sum int64) {
 	s.v.owe()
 	for i, img := range s.images {
-		sum += min(int64(img.due)-s.due[i], int64(len(img.layout.hot))) * slotSize * 2
+		sum += min(int64(img.due)-s.due[i], mostPlaces) * slotSize * 2
 	}
 	return sum
 }

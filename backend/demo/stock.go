@@ -235,13 +235,16 @@ func (f *Fleet) layoutFor(v *vm, d *definition, k *diskDef, at place) *layout {
 	return l
 }
 
+// mostPlaces is the most of them.
+const mostPlaces = 96
+
 // placesFor is to how many places the guest of a disk writes.
 func placesFor(f *Fleet, k *diskDef) int {
 	switch {
 	case f.opts.VMs > crowd:
 		return 4
 	case k.target != "vda":
-		return 96
+		return mostPlaces
 	}
 	return 32
 }
