@@ -108,7 +108,7 @@ func (c *Client) readState(ctx context.Context, rev int64) (backend.QueueState, 
 			return err
 		}
 		l, err := tx.Lease()
-		s.Engine = backend.EngineState{Running: l.Held, PID: l.PID, Host: l.Host, Since: l.Since, Beat: l.Beat, Trouble: l.Trouble}
+		s.Engine = stateOf(l)
 		return err
 	})
 	arrange(s.Jobs)
@@ -160,6 +160,24 @@ func (c *Client) judge(s *backend.QueueState) {
 // needsEngine reports whether an engine has something to do for a job.
 func needsEngine(s backend.JobState) bool {
 	return !s.Ended() && s != backend.JobHeld && s != backend.JobError
+}
+
+// Engine tells whether an engine runs, without reading the queue.
+func (c *Client) Engine(ctx context.Context) (backend.EngineState, error) {
+	var l store.Lease
+	if err := c.o.Store.View(ctx, func(tx *store.Tx) (err error) { l, err = tx.Lease(); return err }); err != nil {
+		return backend.EngineState{}, err
+	}
+	e := c.engineNow(stateOf(l))
+	e.Lost = l.Held && !e.Running
+	if !e.Running {
+		e.Trouble = ""
+	}
+	return e, nil
+}
+
+func stateOf(l store.Lease) backend.EngineState {
+	return backend.EngineState{Running: l.Held, PID: l.PID, Host: l.Host, Since: l.Since, Beat: l.Beat, Trouble: l.Trouble}
 }
 
 // engineNow asks the kernel, who knows for sure, for an engine on this

@@ -112,7 +112,25 @@ func (e *Engine) run(ctx context.Context) (err error) {
 		return err
 	}
 	e.work.Go(func() { e.watchStore(ctx) })
-	return e.loop(ctx)
+	beside := e.runBeside(ctx, cancel)
+	err = e.loop(ctx)
+	cancel()
+	return errors.Join(err, <-beside)
+}
+
+// runBeside runs what lives beside the queue; when that fails the engine ends.
+func (e *Engine) runBeside(ctx context.Context, end func()) <-chan error {
+	over := make(chan error, 1)
+	if e.o.Beside == nil {
+		over <- nil
+		return over
+	}
+	go func() {
+		err := e.o.Beside.Run(ctx, e.epoch)
+		end()
+		over <- err
+	}()
+	return over
 }
 
 // prepare enters the hosts it was given and reads what the last engine left.

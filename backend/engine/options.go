@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"math"
 	"time"
@@ -37,9 +38,23 @@ type Options struct {
 	LostGrace time.Duration // for a host that does not answer
 	Keep      time.Duration // how long ended jobs are remembered; 0: for ever
 
+	// Beside is other work that lives in this process under the same lock and
+	// lease; nil: there is none.
+	Beside Companion
+
 	// Fault is for tests: it is called by name before and after every step that
 	// lasts, and an error stops the engine there and then.
 	Fault func(step string) error
+}
+
+// Companion is work beside the queue, in the engine's process.
+type Companion interface {
+	// Run works until ctx ends and then lets go of what it holds. It may write to
+	// the store while epoch is good (store.Tx.CheckLease). An error ends the engine.
+	Run(ctx context.Context, epoch int64) error
+	// Busy reports whether it has, or will have, something to do: then the engine
+	// does not end for want of work.
+	Busy() bool
 }
 
 // The defaults of Options.

@@ -64,7 +64,7 @@ func (e *Engine) turn(ctx context.Context) (wake time.Time, err error) {
 
 // note sees whether anything is left to be done at all.
 func (e *Engine) note(b *book, now time.Time) {
-	busy := len(e.busy) > 0 || len(e.copies) > 0 || slices.ContainsFunc(b.jobs, func(j backend.Job) bool {
+	busy := e.o.Beside != nil && e.o.Beside.Busy() || len(e.busy) > 0 || len(e.copies) > 0 || slices.ContainsFunc(b.jobs, func(j backend.Job) bool {
 		return needsEngine(j.State)
 	})
 	switch {

@@ -26,9 +26,11 @@ type EngineOptions struct {
 	Hosts []backend.Host
 	// Connect makes a host of that name.
 	Connect func(name, uri string) (backend.Host, error)
-	Idle    time.Duration // ends itself after so long without work; 0: never
-	Log     *slog.Logger
-	Env     func(string) string
+	// OpenPlace is Program.OpenPlace.
+	OpenPlace OpenPlaceFunc
+	Idle      time.Duration // ends itself after so long without work; 0: never
+	Log       *slog.Logger
+	Env       func(string) string
 }
 
 // engineFlags are those of berth engine.
@@ -41,10 +43,12 @@ func (a *app) engineCommand() *cobra.Command {
 	var f engineFlags
 	cmd := &cobra.Command{
 		Use:   "engine",
-		Short: "Run the engine that starts queued VMs",
-		Long: "Run the engine that starts queued VMs, in the foreground, with its log on stderr.\n" +
+		Short: "Run the engine that starts queued VMs and makes backups",
+		Long: "Run the engine that starts queued VMs and carries out backups, restores and their\n" +
+			"schedules, in the foreground, with its log on stderr.\n" +
 			"There is seldom a need to: the first job brings one up in the background, which\n" +
-			"goes on when you log out and ends when nothing is left to do. Its log is\n" +
+			"goes on when you log out and ends when nothing is left to do and no schedule is\n" +
+			"there. Its log is\n" +
 			"engine.log in the state folder (berth info).\n\n" +
 			"There is one engine at a time. A second waits with --idle 0, else it ends at once.\n" +
 			"Ending it touches no guest: the next engine finds every job where it was. berth\n" +
@@ -97,7 +101,7 @@ func (a *app) serveEngine(ctx context.Context, f *engineFlags, idleTold bool, lo
 	if idleTold {
 		idle = time.Duration(f.idle)
 	}
-	return a.Engine(ctx, EngineOptions{Config: a.config, Hosts: hosts.hosts, Connect: a.connectNamed, Idle: idle, Log: log, Env: a.Env})
+	return a.Engine(ctx, EngineOptions{Config: a.config, Hosts: hosts.hosts, Connect: a.connectNamed, OpenPlace: a.OpenPlace, Idle: idle, Log: log, Env: a.Env})
 }
 
 // engineSink is where the engine's log goes, and whether systemd's journal

@@ -32,6 +32,9 @@ func RunEngine(ctx context.Context, o EngineOptions) (err error) {
 		return err
 	}
 	opt := engineOptions(s, o, specs)
+	if opt.Beside, err = backupManager(s, o, specs); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	logged := make(chan struct{})
 	go func() { defer close(logged); logEvents(ctx, engine.NewClient(engine.ClientOptions{Store: s}), o.Log) }()
@@ -125,16 +128,19 @@ func hostSpecs(ctx context.Context, s *store.Store, hosts []backend.Host) ([]eng
 	return specs, nil
 }
 
-// anythingToDo reports whether a job is there that an engine would work on.
+// anythingToDo reports whether anything is there that an engine would work on.
 func anythingToDo(ctx context.Context, s *store.Store) (bool, error) {
 	var jobs []backend.Job
 	err := s.View(ctx, func(tx *store.Tx) (err error) { jobs, err = tx.Jobs(store.Filter{Active: true}); return err })
+	if err != nil {
+		return false, err
+	}
 	for i := range jobs {
 		if st := jobs[i].State; st != backend.JobHeld && st != backend.JobError {
-			return true, err
+			return true, nil
 		}
 	}
-	return false, err
+	return backupsToDo(ctx, s)
 }
 
 // logEvents writes what happens in the queue to the log, until ctx ends, once

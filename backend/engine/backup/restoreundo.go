@@ -1,0 +1,177 @@
+package backup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"berth/backend"
+	"berth/backend/image/repo"
+)
+
+type diskOf = repo.Disk
+
+// undo is something that a restore did, or was about to do, to its host.
+type undo struct {
+	Op   string       `json:"op"`
+	Path string       `json:"path,omitempty"`
+	To   string       `json:"to,omitempty"` // of a rename
+	VM   backend.UUID `json:"vm,omitzero"`
+	Name string       `json:"name,omitempty"`
+	XML  string       `json:"xml,omitempty"` // the definition before; empty: there was none
+}
+
+// What can be undone.
+const (
+	undoImage  = "image"  // an image got its name
+	undoFile   = "file"   // a file was made
+	undoRename = "rename" // Path became To
+	undoDefine = "define"
+)
+
+// will notes what is about to be done.
+func (k *task) will(ctx context.Context, u undo) error {
+	k.n.Undo = append(k.n.Undo, u)
+	return k.save(ctx, u.Op)
+}
+
+func isExist(err error) bool { return errors.Is(err, fs.ErrExist) }
+
+// rename renames a file of the host.
+func (r *mending) rename(ctx context.Context, from, to string) error {
+	if err := r.will(ctx, undo{Op: undoRename, Path: from, To: to}); err != nil {
+		return err
+	}
+	if err := r.files.RenameFile(ctx, from, to); err != nil {
+		return err
+	}
+	return r.task.at("renamed")
+}
+
+// undoRestore undoes what the note says, the latest first. What was never done
+// is found so. Each step that is undone is taken off the note.
+func (k *task) undoRestore(ctx context.Context) error {
+	if len(k.n.Undo) == 0 {
+		return nil
+	}
+	h, err := k.hostOf(ctx)
+	if err != nil {
+		return err
+	}
+	for len(k.n.Undo) > 0 {
+		u := k.n.Undo[len(k.n.Undo)-1]
+		if err := k.undoOne(ctx, h, &u); err != nil {
+			return fmt.Errorf("undo %s %s: %w", u.Op, u.Path+u.Name, err)
+		}
+		k.n.Undo = k.n.Undo[:len(k.n.Undo)-1]
+		if err := k.save(ctx, "undone"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (k *task) undoOne(ctx context.Context, h backend.Host, u *undo) error {
+	files, ok := h.(backend.HostFiles)
+	if !ok {
+		return fmt.Errorf("%w: the files of %s cannot be reached", backend.ErrUnsupported, h.Name())
+	}
+	var err error
+	switch u.Op {
+	case undoImage, undoFile:
+		err = files.RemoveFile(ctx, u.Path)
+	case undoRename:
+		err = files.RenameFile(ctx, u.To, u.Path)
+	case undoDefine:
+		err = k.undefine(ctx, h, u)
+	}
+	k.record("restore-undo", u.Op+" "+u.Path+u.Name, err)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, backend.ErrNoDomain) || errors.Is(err, backend.ErrNoStorage) {
+		return nil // it was never done
+	}
+	return err
+}
+
+// undefine brings back the definition that was there, or takes the new one away.
+func (k *task) undefine(ctx context.Context, h backend.Host, u *undo) error {
+	if u.XML == "" {
+		return h.Do(ctx, backend.Action{Verb: backend.VerbUndefine, UUID: u.VM, Name: u.Name})
+	}
+	d, ok := h.(backend.Definer)
+	if !ok {
+		return fmt.Errorf("%w: %s takes no definitions", backend.ErrUnsupported, h.Name())
+	}
+	_, err := d.Define(ctx, u.XML)
+	return err
+}
+
+// swtpmDir is where libvirt's system daemon keeps the state of emulated TPMs.
+const swtpmDir = "/var/lib/libvirt/swtpm"
+
+// placeFiles writes the variable store and the TPM's state.
+func (r *mending) placeFiles(ctx context.Context) error {
+	snapshots := 0
+	for _, f := range r.m.Files {
+		to := ""
+		switch f.Kind {
+		case "nvram":
+			if to = r.def.nvram(); to == "" {
+				continue // libvirt makes it anew, from its template
+			}
+		case "tpm":
+			if !r.def.tpm() || !localName(f.Path) {
+				continue
+			}
+			to = path.Join(swtpmDir, r.vm.String(), f.Path)
+		case "snapshot":
+			snapshots++
+			continue
+		default:
+			continue
+		}
+		content, err := r.repo.ReadFile(ctx, &r.m, f)
+		if err != nil {
+			return fmt.Errorf("%s: %w", f.Kind, err)
+		}
+		if err := r.placeFile(ctx, to, content); err != nil {
+			return fmt.Errorf("%s: %w", f.Kind, err)
+		}
+	}
+	if snapshots > 0 {
+		r.said = append(r.said, fmt.Sprintf("its %d snapshots were inside the images that it had: their descriptions are kept in the backup alone", snapshots))
+	}
+	return nil
+}
+
+// localName reports whether a path stays within the folder that it is relative
+// to.
+func localName(p string) bool {
+	return p != "" && !path.IsAbs(p) && !slices.Contains(strings.Split(p, "/"), "..")
+}
+
+// placeFile writes a small file; what has its name is set aside.
+func (r *mending) placeFile(ctx context.Context, to string, content []byte) error {
+	there, err := r.exists(ctx, to)
+	if err != nil {
+		return err
+	}
+	if there {
+		if r.x.Spec.Restore.NewName != "" {
+			return fmt.Errorf("%w: %s", fs.ErrExist, backend.Clean(to))
+		}
+		if err := r.rename(ctx, to, r.aside(to)); err != nil {
+			return err
+		}
+	}
+	if err := r.will(ctx, undo{Op: undoFile, Path: to}); err != nil {
+		return err
+	}
+	if err := r.files.WriteFile(ctx, to, content); err != nil {
+		return err
+	}
+	return r.task.at("file")
+}
