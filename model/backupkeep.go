@@ -2,7 +2,6 @@ package model
 
 import (
 	"errors"
-	"fmt"
 	"strconv"
 	"strings"
 
@@ -82,8 +81,5 @@ func exactSize(n int64) string {
 		n /= 1024
 		i++
 	}
-	if i == 0 {
-		return strconv.FormatInt(n, 10)
-	}
-	return fmt.Sprintf("%d%c", n, units[i])
+	return strconv.FormatInt(n, 10) + units[i:i+1]
 }

@@ -41,7 +41,7 @@ func newHarness(t *testing.T, opt Options) *harness {
 	}}
 	h.app = NewApp(context.Background(), opt)
 	for _, host := range opt.Hosts {
-		host.(*fakeHost).clock = func() time.Time { return h.now }
+		host.(interface{ setClock(func() time.Time) }).setClock(func() time.Time { return h.now })
 	}
 	h.run(h.app.Init())
 	return h
@@ -99,7 +99,7 @@ func (h *harness) text(s string) {
 }
 
 var keyTypes = map[string]tea.KeyType{"enter": tea.KeyEnter, "esc": tea.KeyEsc, "tab": tea.KeyTab, "up": tea.KeyUp, "down": tea.KeyDown,
-	"ctrl+a": tea.KeyCtrlA, "ctrl+d": tea.KeyCtrlD, "ctrl+c": tea.KeyCtrlC, "ctrl+@": tea.KeyCtrlAt, "backspace": tea.KeyBackspace, "f2": tea.KeyF2, " ": tea.KeySpace, "left": tea.KeyLeft, "right": tea.KeyRight}
+	"ctrl+a": tea.KeyCtrlA, "ctrl+d": tea.KeyCtrlD, "ctrl+c": tea.KeyCtrlC, "ctrl+@": tea.KeyCtrlAt, "backspace": tea.KeyBackspace, "f2": tea.KeyF2, " ": tea.KeySpace, "left": tea.KeyLeft, "right": tea.KeyRight, "shift+tab": tea.KeyShiftTab, "pgdown": tea.KeyPgDown}
 
 func keyMsg(name string) tea.KeyMsg {
 	if k, ok := keyTypes[name]; ok {
@@ -202,6 +202,8 @@ func (h *fakeHost) add(name string, id byte) *backend.VM {
 	h.vms = append(h.vms, vm)
 	return &h.vms[len(h.vms)-1]
 }
+
+func (h *fakeHost) setClock(now func() time.Time) { h.clock = now }
 
 func (h *fakeHost) Name() string   { return h.name }
 func (h *fakeHost) URI() string    { return "fake:///" + h.name }
