@@ -104,7 +104,10 @@ func queue(ctx context.Context, o cli.QueueOptions) (backend.Queue, error) {
 }
 
 // backups opens the backups of the state folder, or the demo's.
-func backups(context.Context, cli.BackupsOptions) (backend.Backups, error) {
+func backups(ctx context.Context, o cli.BackupsOptions) (backend.Backups, error) {
+	if !o.Demo {
+		return cli.OpenBackups(ctx, o)
+	}
 	return nil, fmt.Errorf("backups: %w", backend.ErrUnsupported)
 }
 
@@ -130,7 +133,9 @@ func modelOptions(o cli.ConsoleOptions, names []string) model.Options {
 		AskLossOnly: c.Confirm == "loss",
 		Trail:       &audit.Trail{}, HostThemes: o.HostThemes, HostFrames: o.HostFrames, StartDemo: o.StartDemo,
 		Connect: o.Connect, Queue: o.Queue, QueueWords: cli.PolicyWords(),
-		Save: func(s model.Settings) (string, error) { return save(c.Paths.StateFile, s) },
+		Backups: o.Backups, BackupRepos: o.Repos, BackupFresh: c.Backup.Fresh, BackupLimit: c.Backup.Limit, BackupKeep: c.Backup.Keep,
+		DemoBackups: o.DemoBackups,
+		Save:        func(s model.Settings) (string, error) { return save(c.Paths.StateFile, s) },
 		Settings: model.Settings{
 			Theme: c.Theme, Columns: c.Columns, SortBy: o.SortBy, Desc: o.Desc,
 			Filter: c.Filter, Mouse: c.Mouse, Refresh: c.Refresh,

@@ -31,6 +31,9 @@ type ConsoleOptions struct {
 	HostFrames map[string]string
 	// Queue is opened when it is first asked something.
 	Queue backend.Queue
+	// Backups likewise. Repos are repositories that environment and config name.
+	Backups backend.Backups
+	Repos   []backend.RepoRef
 	// Env is the environment with the ascii setting applied.
 	Env     func(string) string
 	Version string
@@ -39,6 +42,8 @@ type ConsoleOptions struct {
 	Connect func(uri string, names []string) (backend.Host, error)
 	// StartDemo makes the simulated fleet that the demo flags describe, and its queue.
 	StartDemo func() ([]backend.Host, backend.Queue)
+	// DemoBackups are the backups of the fleet that StartDemo made last.
+	DemoBackups func() backend.Backups
 }
 
 func (a *app) runConsole(cmd *cobra.Command, _ []string) (err error) {
@@ -57,20 +62,19 @@ func (a *app) runConsole(cmd *cobra.Command, _ []string) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, o.Queue.Close()) }()
-	var demo backend.Queue
-	start := o.StartDemo
-	o.StartDemo = func() (hosts []backend.Host, q backend.Queue) { hosts, demo = start(); return hosts, demo }
-	defer func() {
-		if demo != nil {
-			err = errors.Join(err, demo.Close())
-		}
-	}()
+	defer func() { err = errors.Join(err, o.Backups.Close(), o.Queue.Close()) }()
+	demo := &besideDemo{app: a}
+	defer func() { err = errors.Join(err, demo.close()) }()
+	o.StartDemo, o.DemoBackups = demo.start, demo.keep
 	return a.Console(cmd.Context(), o)
 }
 
 func (a *app) consoleOptions(f *fleet) (ConsoleOptions, error) {
 	by, desc, err := parseSort(a.config.Sort)
+	if err != nil {
+		return ConsoleOptions{}, err
+	}
+	repos, err := a.namedRepos()
 	if err != nil {
 		return ConsoleOptions{}, err
 	}
@@ -91,17 +95,65 @@ func (a *app) consoleOptions(f *fleet) (ConsoleOptions, error) {
 			}
 			return h, err
 		},
-		StartDemo: a.startDemo,
-		Queue:     newLazyQueue(func(ctx context.Context) (backend.Queue, error) { return a.openQueue(ctx, hosts.all) }),
+		Queue:   newLazyQueue(func(ctx context.Context) (backend.Queue, error) { return a.openQueue(ctx, hosts.all) }),
+		Backups: newLazyBackups(func(ctx context.Context) (backend.Backups, error) { return a.openBackups(ctx, hosts.all) }),
+		Repos:   repos,
 	}, nil
 }
 
-// startDemo makes the simulated fleet and its queue beside a console that began with others.
-func (a *app) startDemo() ([]backend.Host, backend.Queue) {
-	hosts := a.demoHosts()
-	return hosts, newLazyQueue(func(ctx context.Context) (backend.Queue, error) {
-		return a.Queue(ctx, QueueOptions{Config: a.config, Fleet: func() []backend.Host { return hosts }, Demo: true, Env: a.Env})
+// namedRepos are the repositories that environment and config name, for the
+// console's forms.
+func (a *app) namedRepos() ([]backend.RepoRef, error) {
+	var f repoFlags
+	url, err := a.chosenRepo(&f)
+	if err != nil || url == "" {
+		return nil, err
+	}
+	home := a.Env("HOME")
+	pass, err := wholePath(a.config.Backup.PassphraseFile, home)
+	if err != nil {
+		return nil, err
+	}
+	identity, err := wholePath(a.config.Backup.IdentityFile, home)
+	return []backend.RepoRef{{URL: url, PassphraseFile: pass, IdentityFile: identity}}, err
+}
+
+// besideDemo is a demo that is started from a console that began with other
+// hosts.
+type besideDemo struct {
+	app     *app
+	hosts   []backend.Host
+	queue   backend.Queue
+	backups backend.Backups
+}
+
+// start makes the simulated fleet and its queue.
+func (d *besideDemo) start() ([]backend.Host, backend.Queue) {
+	hosts := d.app.demoHosts()
+	d.hosts = hosts
+	d.queue = newLazyQueue(func(ctx context.Context) (backend.Queue, error) {
+		return d.app.Queue(ctx, QueueOptions{Config: d.app.config, Fleet: func() []backend.Host { return hosts }, Demo: true, Env: d.app.Env})
 	})
+	return d.hosts, d.queue
+}
+
+// keep makes the fleet's backups.
+func (d *besideDemo) keep() backend.Backups {
+	hosts := d.hosts
+	d.backups = newLazyBackups(func(ctx context.Context) (backend.Backups, error) {
+		return d.app.Backups(ctx, BackupsOptions{Config: d.app.config, Fleet: func() []backend.Host { return hosts }, Demo: true, OpenPlace: d.app.OpenPlace, Env: d.app.Env, UID: d.app.UID})
+	})
+	return d.backups
+}
+
+func (d *besideDemo) close() (err error) {
+	if d.backups != nil {
+		err = d.backups.Close()
+	}
+	if d.queue != nil {
+		err = errors.Join(err, d.queue.Close())
+	}
+	return err
 }
 
 // atHand are the hosts of a console, which may become more.

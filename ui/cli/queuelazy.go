@@ -7,41 +7,11 @@ import (
 	"berth/backend"
 )
 
-// lazyQueue opens a queue when it is first needed. A console whose state
-// folder cannot be written so works all the same, and whoever asks the queue
-// something hears why there is none; the next who asks tries again.
-type lazyQueue struct {
-	open func(context.Context) (backend.Queue, error)
-	slot chan backend.Queue // holds the queue, nil until it is open
-}
+// lazyQueue is a queue that is opened when it is first needed.
+type lazyQueue struct{ *lazy[backend.Queue] }
 
 func newLazyQueue(open func(context.Context) (backend.Queue, error)) *lazyQueue {
-	l := &lazyQueue{open: open, slot: make(chan backend.Queue, 1)}
-	l.slot <- nil
-	return l
-}
-
-// get opens the queue unless it is open. Others who ask meanwhile wait, but
-// not longer than their context.
-func (l *lazyQueue) get(ctx context.Context) (backend.Queue, error) {
-	select {
-	case q, open := <-l.slot:
-		if !open {
-			return nil, backend.ErrClosed
-		}
-		if q != nil {
-			l.slot <- q
-			return q, nil
-		}
-		q, err := l.open(ctx)
-		if err != nil {
-			q = nil // whatever stands beside an error
-		}
-		l.slot <- q
-		return q, err
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
+	return &lazyQueue{newLazy(open)}
 }
 
 func (l *lazyQueue) State(ctx context.Context) (backend.QueueState, error) {
@@ -150,18 +120,4 @@ func (l *lazyQueue) RemoveHost(ctx context.Context, host string) error {
 		return k.RemoveHost(ctx, host)
 	}
 	return fmt.Errorf("host %s: %w", host, backend.ErrUnsupported)
-}
-
-// Close closes the queue if it was opened; calls after it fail with
-// backend.ErrClosed.
-func (l *lazyQueue) Close() error {
-	q, open := <-l.slot
-	if !open {
-		return nil
-	}
-	close(l.slot)
-	if q == nil {
-		return nil
-	}
-	return q.Close()
 }
