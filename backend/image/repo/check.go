@@ -2,8 +2,10 @@ package repo
 
 import (
 	"context"
-
-	"berth/backend/image/place"
+	"errors"
+	"fmt"
+	"path"
+	"time"
 )
 
 // CheckOptions say what to look at.
@@ -12,7 +14,8 @@ type CheckOptions struct {
 	// needs the repository for itself.
 	Rebuild bool
 	// Full also hashes every file and compares it with SHA256SUMS.
-	Full bool
+	Full     bool
+	Progress func(VerifyProgress) // of Full
 }
 
 // Check looks at the structure, without reading chunks back: every chunk of
@@ -20,11 +23,179 @@ type CheckOptions struct {
 // SHA256SUMS say what is there; and it finds what nothing needs: orphans,
 // drafts, unfinished jobs, stale locks.
 func (r *Repo) Check(ctx context.Context, o CheckOptions) (Report, error) {
-	return Report{}, errSoon
+	began := time.Now()
+	rep, err := r.check(ctx, o)
+	rep.Took = time.Since(began)
+	return rep, err
 }
 
-// CheckSums compares every file of a repository with its SHA256SUMS, as
-// sha256sum -c does. It needs no key.
-func CheckSums(ctx context.Context, p place.Place, progress func(VerifyProgress)) (Report, error) {
-	return Report{}, errSoon
+func (r *Repo) check(ctx context.Context, o CheckOptions) (Report, error) {
+	take := r.lockReading
+	if o.Rebuild {
+		take = r.lockExclusive
+	}
+	l, err := take(ctx, "check")
+	if err != nil {
+		return Report{}, err
+	}
+	ctx, cancel := l.context(ctx)
+	defer cancel()
+	c := &checking{verification: verification{r: r, o: VerifyOptions{Progress: o.Progress}, lost: map[key]bool{},
+		rep: Report{Repo: r.ID(), At: r.now()}}, lock: l, full: o.Full}
+	err = c.run(ctx)
+	if err == nil && o.Rebuild {
+		err = c.rebuild(ctx)
+	}
+	return c.rep, errors.Join(err, l.release(context.WithoutCancel(ctx)))
+}
+
+// checking is one Check at work.
+type checking struct {
+	verification
+	lock  *lock
+	full  bool
+	there map[fileID]int64 // packs and their sizes
+}
+
+func (c *checking) run(ctx context.Context) error {
+	if err := c.r.index.load(ctx); err != nil {
+		return err
+	}
+	for _, step := range []func(context.Context) error{
+		c.readIndex, c.readPoints, c.readOthers, c.packs, c.mark, c.hash, c.touches, c.leftovers,
+	} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// packs compares the packs that are there with those that the index lists.
+func (c *checking) packs(ctx context.Context) error {
+	entries, err := c.r.place.List(ctx, packsDir)
+	if err != nil {
+		return err
+	}
+	c.there = map[fileID]int64{}
+	for _, e := range entries {
+		id, err := parseFileID(path.Base(e.Name))
+		if err != nil {
+			c.rep.Notes = append(c.rep.Notes, Note{Kind: "foreign", File: e.Name, Size: e.Size, What: "it is not a pack of berth's"})
+			continue
+		}
+		c.there[id] = e.Size
+		c.rep.Packs++
+	}
+	c.rep.Chunks = len(c.census.rows)
+	for n, p := range c.census.packs {
+		size, there := c.there[p.id]
+		switch {
+		case !there:
+			c.packLost(n, "it is not there", 0)
+		case size != p.size:
+			c.packLost(n, fmt.Sprintf("it has %d bytes instead of %d", size, p.size), size)
+		}
+	}
+	listed := map[fileID]bool{}
+	for _, p := range c.census.packs {
+		listed[p.id] = true
+	}
+	for id, size := range c.there {
+		if !listed[id] {
+			c.rep.Notes = append(c.rep.Notes, Note{Kind: "orphan", File: packName(id), Size: size, What: "no index lists it: it is of a backup that is being written or was broken off, or waits to be removed"})
+		}
+	}
+	return nil
+}
+
+// packLost notes that a pack lacks what is behind size.
+func (c *checking) packLost(n int, what string, size int64) {
+	c.damage(Damage{Kind: DamagedPack, File: packName(c.census.packs[n].id), What: what})
+	for i := range c.census.rows {
+		if r := &c.census.rows[i]; r.pack == uint32(n) && r.offset+int64(r.length) > size {
+			c.bad.set(i)
+		}
+	}
+	for i := range c.census.rows {
+		if !c.bad.is(i) {
+			continue
+		}
+		from, to := c.census.find(c.census.rows[i].key)
+		lost := true
+		for ; from < to; from++ {
+			lost = lost && c.bad.is(from)
+		}
+		if lost {
+			c.lost[c.census.rows[i].key] = true
+		}
+	}
+}
+
+// hash compares every file with SHA256SUMS.
+func (c *checking) hash(ctx context.Context) error {
+	if !c.full {
+		return nil
+	}
+	rep, err := CheckSums(ctx, c.r.place, c.o.Progress)
+	c.rep.Bytes += rep.Bytes
+	known := map[string]bool{}
+	for _, d := range c.rep.Damages {
+		known[d.File] = true
+	}
+	for _, d := range rep.Damages {
+		if !known[d.File] {
+			c.rep.Damages = append(c.rep.Damages, d)
+		}
+	}
+	return err
+}
+
+// leftovers notes what nothing needs any more.
+func (c *checking) leftovers(ctx context.Context) error {
+	drafts, err := c.r.place.Drafts(ctx)
+	if err != nil {
+		return err
+	}
+	for _, e := range drafts {
+		c.rep.Notes = append(c.rep.Notes, Note{Kind: "draft", File: e.Name, Size: e.Size, What: "it is being written, or a process died while it wrote; prune removes it"})
+	}
+	jobs, err := c.r.place.List(ctx, jobsDir)
+	if err != nil {
+		return err
+	}
+	for _, e := range jobs {
+		c.rep.Notes = append(c.rep.Notes, Note{Kind: "job", File: e.Name, Size: e.Size, What: "a backup that has not ended, last gone on with at " + e.ModTime.Format(time.DateTime)})
+	}
+	locks, err := c.r.Locks(ctx)
+	if err != nil {
+		return err
+	}
+	for _, l := range locks {
+		if l.Stale != "" {
+			c.rep.Notes = append(c.rep.Notes, Note{Kind: "lock", File: path.Join(locksDir, l.ID), What: l.String() + " is stale: " + l.Stale})
+		}
+	}
+	return c.foreign(ctx)
+}
+
+// foreign notes what is not of the repository.
+func (c *checking) foreign(ctx context.Context) error {
+	files, err := c.r.place.List(ctx, ".")
+	if err != nil {
+		return err
+	}
+	for _, e := range files {
+		if e.Name != configName {
+			c.rep.Notes = append(c.rep.Notes, Note{Kind: "foreign", File: e.Name, Size: e.Size, What: "it is not of the repository"})
+		}
+	}
+	folders, err := c.r.place.Folders(ctx, ".")
+	ours := map[string]bool{keysDir: true, packsDir: true, indexDir: true, sumsDir: true, pointsDir: true, jobsDir: true, marksDir: true, locksDir: true, condemnedDir: true, "lost+found": true}
+	for _, f := range folders {
+		if !ours[f] {
+			c.rep.Notes = append(c.rep.Notes, Note{Kind: "foreign", File: f, What: "it is not of the repository"})
+		}
+	}
+	return err
 }

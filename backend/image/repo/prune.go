@@ -2,7 +2,10 @@ package repo
 
 import (
 	"context"
+	"errors"
 	"time"
+
+	"berth/backend"
 )
 
 // PruneOptions say how to prune.
@@ -38,12 +41,94 @@ type PruneReport struct {
 	Freed        int64 // bytes of those
 	Waiting      int64 // bytes of condemned packs
 	Others       int   // files of other kinds removed: drafts, journals of dead jobs, old indexes, marks of points that are gone
-	Took         time.Duration
+	// Damaged says which packs were left as they are, because chunks in them are.
+	Damaged []string
+	Took    time.Duration
 }
+
+const (
+	condemnedDir = "condemned"
+
+	defaultWaste = 20.0
+	// jobKeep is how long what a job has written is kept after it was gone on
+	// with last.
+	jobKeep = 7 * 24 * time.Hour
+	// draftKeep is how long drafts are left alone: nobody writes while Prune runs,
+	// but one who lost his lock may not know it yet.
+	draftKeep = time.Hour
+)
 
 // Prune removes what no point needs. It needs the repository for itself and
 // wraps backend.ErrBusy when a backup is being written. However it ends, every
-// point is whole.
+// point is whole. It refuses when a point cannot be read, for it cannot know
+// what that needs.
 func (r *Repo) Prune(ctx context.Context, o PruneOptions) (PruneReport, error) {
-	return PruneReport{}, errSoon
+	began := time.Now()
+	take := r.lockExclusive
+	if o.DryRun {
+		take = r.lockReading
+	}
+	l, err := take(ctx, "prune")
+	if err != nil {
+		return PruneReport{}, err
+	}
+	ctx, cancel := l.context(ctx)
+	defer cancel()
+	p := &pruning{r: r, o: o, lock: l, rep: PruneReport{DryRun: o.DryRun}}
+	if p.o.Waste <= 0 {
+		p.o.Waste = defaultWaste
+	}
+	err = p.run(ctx)
+	p.rep.Took = time.Since(began)
+	if err = errors.Join(err, l.release(context.WithoutCancel(ctx))); err != nil {
+		return p.rep, &backend.OpError{Op: "prune", Target: r.place.URL(), Err: err}
+	}
+	return p.rep, nil
+}
+
+// pruning is one Prune at work. What it does, in order: it marks what points
+// need; writes the rest of wasteful packs anew and lists it; makes an index
+// without the packs that are not needed; and only then removes those.
+type pruning struct {
+	r    *Repo
+	o    PruneOptions
+	lock *lock
+	rep  PruneReport
+
+	now    time.Time // by the place's clock
+	census *census
+	live   bitset
+	alive  map[fileID]bool  // jobs that may go on
+	there  map[fileID]int64 // packs and their sizes
+
+	rewrite []uint32        // packs in the census
+	drop    map[fileID]bool // packs that the index is not to list any more
+	loose   map[fileID]bool // packs that the index did not list
+}
+
+func (p *pruning) run(ctx context.Context) error {
+	p.tell("marking", 0, 0)
+	for _, step := range []func(context.Context) error{p.jobs, p.take, p.mark, p.copies, p.choose} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	if p.o.DryRun {
+		return p.foretell(ctx)
+	}
+	for _, step := range []func(context.Context) error{p.rewritePacks, p.reindex, p.removePacks, p.tidy} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+		if err := p.lock.held(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *pruning) tell(doing string, done, total int64) {
+	if p.o.Progress != nil {
+		p.o.Progress(PruneProgress{Doing: doing, Done: done, Total: total})
+	}
 }

@@ -30,6 +30,7 @@ type row struct {
 type bitset []uint64
 
 func (b bitset) set(i int)     { b[i/64] |= 1 << (i % 64) }
+func (b bitset) clear(i int)   { b[i/64] &^= 1 << (i % 64) }
 func (b bitset) is(i int) bool { return b[i/64]&(1<<(i%64)) != 0 }
 
 // bitset is one with no bit set.
@@ -45,11 +46,30 @@ type census struct {
 // fault is called for those that cannot be used, and sums for what SHA256SUMS
 // should say of one.
 func (r *Repo) takeCensus(ctx context.Context, fault func(name string, err error), sums func(id fileID, want []byte)) (*census, error) {
+	for try := 1; ; try++ {
+		c, err := r.takeCensusOnce(ctx, fault, sums)
+		// A writer makes one file of several now and then, and removes those.
+		if err == nil || !isMissing(err) || try == censusTries {
+			return c, err
+		}
+	}
+}
+
+const censusTries = 5
+
+func (r *Repo) takeCensusOnce(ctx context.Context, fault func(name string, err error), sums func(id fileID, want []byte)) (*census, error) {
 	entries, err := r.place.List(ctx, indexDir)
 	if err != nil {
 		return nil, err
 	}
 	c := &census{}
+	type found struct {
+		name string
+		id   fileID
+		sums []byte
+		err  error
+	}
+	var all []found
 	numbers := map[fileID]uint32{}
 	for _, e := range entries {
 		id, err := parseFileID(path.Base(e.Name))
@@ -57,15 +77,19 @@ func (r *Repo) takeCensus(ctx context.Context, fault func(name string, err error
 			continue // a foreign file
 		}
 		want, err := c.add(ctx, r, id, e.Name, numbers)
-		switch {
-		case err == nil:
-			sums(id, want)
-		case ctx.Err() != nil:
+		if ctx.Err() != nil {
 			return nil, ctx.Err()
-		case isDamage(err):
-			fault(e.Name, err)
-		default:
+		}
+		if err != nil && (isMissing(err) || !isDamage(err)) {
 			return nil, err
+		}
+		all = append(all, found{e.Name, id, want, err})
+	}
+	for _, f := range all {
+		if f.err != nil {
+			fault(f.name, f.err)
+		} else {
+			sums(f.id, f.sums)
 		}
 	}
 	slices.SortFunc(c.rows, compareRows)
