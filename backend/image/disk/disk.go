@@ -35,3 +35,10 @@ type Writer interface {
 	Flush(ctx context.Context) error
 	Close() error
 }
+
+// Prefetcher is a Reader that can be told what is soon asked for.
+type Prefetcher interface {
+	Reader
+	// Prefetch returns at once.
+	Prefetch(offset, length int64)
+}

@@ -101,6 +101,12 @@ func (r *rawReader) ReadAt(ctx context.Context, p []byte, offset int64) error {
 	return named("read", r.f.Name(), cause(err))
 }
 
+// Prefetch begins to read a stretch that is soon asked for. That it cannot
+// changes nothing but the pace.
+func (r *rawReader) Prefetch(offset, length int64) {
+	_ = unix.Fadvise(int(r.f.Fd()), offset, length, unix.FADV_WILLNEED)
+}
+
 func (r *rawReader) Extents(ctx context.Context, offset, length int64) ([]backend.Extent, error) {
 	if err := asked(r.size, offset, length); err != nil {
 		return nil, named("map", r.f.Name(), err)

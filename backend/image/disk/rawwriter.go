@@ -14,8 +14,9 @@ import (
 
 // rawWriter writes a raw image or a block device.
 type rawWriter struct {
-	f    *os.File
-	size int64
+	f      *os.File
+	direct *os.File // the same past the page cache; nil: the file system has no way
+	size   int64
 
 	mu      sync.Mutex
 	pending int64 // bytes written since write-back was last started
@@ -49,12 +50,18 @@ func openRawWriter(a backend.DiskAccess) (_ Writer, err error) {
 	case end < a.Size:
 		return nil, fmt.Errorf("%w: the device has %d bytes, the disk %d", backend.ErrNoRoom, end, a.Size)
 	}
+	w.direct = openDirect(a.File)
 	return w, nil
 }
 
 func (w *rawWriter) Size() int64 { return w.size }
 
-func (w *rawWriter) Close() error { return w.f.Close() }
+func (w *rawWriter) Close() error {
+	if w.direct != nil {
+		return errors.Join(w.direct.Close(), w.f.Close())
+	}
+	return w.f.Close()
+}
 
 // WriteAt leaves out runs of zeroes, which become holes.
 func (w *rawWriter) WriteAt(ctx context.Context, p []byte, offset int64) error {
@@ -70,6 +77,12 @@ func (w *rawWriter) write(ctx context.Context, p []byte, offset int64) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if w.direct != nil && aligned(p, offset) {
+		_, err := w.direct.WriteAt(p, offset)
+		if !errors.Is(err, unix.EINVAL) { // a device with larger sectors
+			return named("write", w.f.Name(), room(err))
+		}
+	}
 	if _, err := w.f.WriteAt(p, offset); err != nil {
 		return named("write", w.f.Name(), room(err))
 	}
@@ -78,6 +91,9 @@ func (w *rawWriter) write(ctx context.Context, p []byte, offset int64) error {
 
 // room gives a full file system its name.
 func room(err error) error {
+	if err == nil {
+		return nil
+	}
 	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
 		return fmt.Errorf("%w: %w", backend.ErrNoRoom, cause(err))
 	}

@@ -1,0 +1,111 @@
+package image
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"berth/backend"
+)
+
+// QEMU locks bytes of the images it has open (block/file-posix.c): the byte
+// permBase+n while it does what permission n says, and sharedBase+n while
+// nobody else may. They are locks of the open file description, which end with
+// the process.
+const (
+	permBase   = 100
+	sharedBase = 200
+	permRead   = 0 // consistent reads
+	permWrite  = 1
+	permResize = 3
+	permBytes  = 64
+)
+
+// errInUse is what a lock of QEMU's is told as.
+var errInUse = fmt.Errorf("%w: QEMU has it open", backend.ErrBusy)
+
+// probe reports whether anybody holds a lock on some bytes of f.
+func probe(f *os.File, from, n int64) (bool, error) {
+	l := unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart, Start: from, Len: n}
+	err := unix.FcntlFlock(f.Fd(), unix.F_OFD_GETLK, &l)
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOLCK) || errors.Is(err, unix.EOPNOTSUPP) {
+		return false, nil // a file system without locks: QEMU has none there either
+	}
+	return err == nil && l.Type != unix.F_UNLCK, err
+}
+
+// written reports whether somebody writes to the image.
+func written(f *os.File) (bool, error) {
+	w, err := probe(f, permBase+permWrite, 1)
+	if err != nil || w {
+		return w, err
+	}
+	return probe(f, permBase+permResize, 1)
+}
+
+// Busy says who has the image open for anything, or nil: errors wrap
+// backend.ErrBusy.
+func Busy(path string) (err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return opError("open", path, err, "")
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	for _, base := range []int64{permBase, sharedBase} {
+		held, err := probe(f, base, permBytes)
+		if err != nil {
+			return opError("look at the locks of", path, err, "")
+		}
+		if held {
+			return opError("take", path, errInUse, "shut the VM down that uses it, or end the tool that does")
+		}
+	}
+	return nil
+}
+
+// hold opens an image and keeps VMs and tools of QEMU's from writing to it
+// until the file is closed. With force it does so only if it can.
+func hold(path string, force bool) (*os.File, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, opError("open", path, err, "")
+	}
+	if err := lock(f); err != nil && !force {
+		hint := "shut the VM down that uses it, back it up with berth backup create, or add --force for a copy that may be torn"
+		return nil, errors.Join(opError("read", path, err, hint), f.Close())
+	}
+	return f, nil
+}
+
+// lock does as QEMU does: it takes the locks, then looks whether another has
+// what they exclude.
+func lock(f *os.File) error {
+	for _, at := range []int64{permBase + permRead, sharedBase + permWrite, sharedBase + permResize} {
+		l := unix.Flock_t{Type: unix.F_RDLCK, Whence: io.SeekStart, Start: at, Len: 1}
+		err := unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &l)
+		switch {
+		case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EACCES):
+			return errInUse
+		case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOLCK), errors.Is(err, unix.EOPNOTSUPP):
+			return nil // a file system without locks
+		case err != nil:
+			return err
+		}
+	}
+	w, err := written(f)
+	if err == nil && w {
+		err = errInUse
+	}
+	if err != nil {
+		return err
+	}
+	// Who shares no reading has it for himself.
+	alone, err := probe(f, sharedBase+permRead, 1)
+	if err == nil && alone {
+		err = errInUse
+	}
+	return err
+}
