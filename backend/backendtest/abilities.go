@@ -31,7 +31,7 @@ func queueAbilities(h backend.Host, xml string) []call {
 	if r, ok := h.(backend.Reacher); ok {
 		list = append(list, call{"Reach", func(ctx context.Context, _ backend.Host, _ backend.UUID) error { return r.Reach(ctx, xml) }, true})
 	}
-	return list
+	return append(list, storageAbilities(h)...)
 }
 
 // capacityIsWellFormed, and the same for whoever asks in one boot.

@@ -104,6 +104,8 @@ func (f *Fixture) missing(method string) bool {
 		return f.NoScreenshot != ""
 	case "Console":
 		return f.Console == nil
+	case "BackupFacts", "BeginBackup", "Leftovers":
+		return f.NoBackups != ""
 	}
 	return false
 }
@@ -163,6 +165,7 @@ func readOnlyRefusesEveryChange(t *testing.T, f *Fixture) {
 			t.Errorf("Define: %v, want ErrReadOnly", err)
 		}
 	}
+	b.readOnlyStorage(before.VMs[0].UUID)
 	for i := range before.VMs {
 		b.same(&before.VMs[i], "what a read-only host refused")
 	}

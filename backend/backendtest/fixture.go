@@ -43,6 +43,14 @@ type Fixture struct {
 	NoBoot string
 	// NoImages says why nobody looks whether a disk image is there; empty: it is found out.
 	NoImages string
+	// WithDisk is XML with a disk of at least 8 MiB that can be backed up, vda, a
+	// qcow2 image that is there; nil: what XML describes has one.
+	WithDisk func(t testing.TB, name string) string
+	// NoBackups says why domains cannot be backed up; empty: they can.
+	NoBackups string
+	// NoStorage says why the host's pools and files are not to be tried;
+	// empty: they are.
+	NoStorage string
 	// NoEvents says why the host tells nothing; empty: it does.
 	NoEvents string
 	// VagueErrors says why the driver's refusals do not tell their reason, so
@@ -121,6 +129,16 @@ var cases = []struct {
 	{"CapacityIsWellFormed", capacityIsWellFormed},
 	{"SharesAreOfTheRunningDomain", sharesAreOfTheRunningDomain},
 	{"ReachTellsWhatIsMissing", reachTellsWhatIsMissing},
+	{"BackupOfARunningDomain", backupOfARunningDomain},
+	{"BackupsGoOnFromEachOther", backupsGoOnFromEachOther},
+	{"BackupOfADomainThatIsOff", backupOfADomainThatIsOff},
+	{"LeftoversAreCleanedUp", leftoversAreCleanedUp},
+	{"PoolsAreMadeAndEnded", poolsAreMadeAndEnded},
+	{"ImagesAreMadeAndDeleted", imagesAreMadeAndDeleted},
+	{"DisksOfDomainsAreNotDeleted", disksOfDomainsAreNotDeleted},
+	{"ImagesAppearWhole", imagesAppearWhole},
+	{"HostFilesAreWhole", hostFilesAreWhole},
+	{"VolumesAreStreamed", volumesAreStreamed},
 	{"GuestNeedsAnAgent", guestNeedsAnAgent},
 	{"HostileStringsComeOutClean", hostileStringsComeOutClean},
 }

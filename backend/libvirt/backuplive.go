@@ -189,7 +189,7 @@ func (l *liveSession) Commit(ctx context.Context) error {
 	if gone(err) { // the VM was deleted; the backup of it is as good
 		err = nil
 	}
-	return failed("end the backup of", l.s.name, err)
+	return failed("end the backup of", l.s.name, l.unless(err))
 }
 
 // Abort implements backend.BackupSession.
@@ -197,7 +197,7 @@ func (l *liveSession) Abort(ctx context.Context) error {
 	if !l.finish() {
 		return nil
 	}
-	return failed("give up the backup of", l.s.name, l.clean(ctx))
+	return failed("give up the backup of", l.s.name, l.unless(l.clean(ctx)))
 }
 
 // Close implements backend.BackupSession. The job is libvirt's.
@@ -210,6 +210,16 @@ func (l *liveSession) finish() bool {
 	first := !l.over
 	l.over = true
 	return first
+}
+
+// unless lets the session be ended again when that failed.
+func (l *liveSession) unless(err error) error {
+	if err != nil {
+		l.mu.Lock()
+		l.over = false
+		l.mu.Unlock()
+	}
+	return err
 }
 
 // clean removes everything that the session made.

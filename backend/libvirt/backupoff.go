@@ -9,8 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/digitalocean/go-libvirt"
-
 	"berth/backend"
 	"berth/backend/libvirt/dial"
 )
@@ -207,43 +205,10 @@ func (o *offSession) Commit(ctx context.Context) error {
 	err = o.closeImages()
 	for _, name := range o.t.Drop {
 		if name != o.t.Checkpoint && name != "" {
-			err = errors.Join(err, o.drop(ctx, name))
+			err = errors.Join(err, o.s.deleteCheckpoint(ctx, name))
 		}
 	}
 	return failed(op, o.s.name, err)
-}
-
-// drop deletes a checkpoint of a domain that is off: libvirt forgets it, and
-// its bitmaps are taken from the images, lest they record for ever.
-func (o *offSession) drop(ctx context.Context, name string) error {
-	for _, d := range o.t.Disks {
-		if d.Skip != "" || d.Format != "qcow2" {
-			continue
-		}
-		i, err := inspect(ctx, o.m, d.Path, d.Format)
-		if err != nil {
-			return err
-		}
-		if !i.has(name) {
-			continue
-		}
-		rctx, cancel := context.WithTimeout(ctx, jobWait)
-		_, err = o.m.Run(rctx, "qemu-img", "bitmap", "--remove", "-f", d.Format, "--", d.Path, name)
-		cancel()
-		if err != nil {
-			return fmt.Errorf("checkpoint %s of %s: %w", backend.Clean(name), d.Target, explainServer(err))
-		}
-	}
-	c, err := o.s.checkpoint(ctx, name)
-	if err != nil || c == nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, jobWait)
-	defer cancel()
-	_, err = ask(ctx, o.s.h.backup, func(lv *libvirt.Libvirt) (struct{}, error) {
-		return struct{}{}, lv.DomainCheckpointDelete(c.handle, libvirt.DomainCheckpointDeleteMetadataOnly)
-	})
-	return err
 }
 
 // Abort implements backend.BackupSession.

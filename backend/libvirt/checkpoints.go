@@ -106,30 +106,74 @@ func (s *subject) checkpoint(ctx context.Context, name string) (*checkpoint, err
 	return s.h.describeCheckpoint(ctx, handle)
 }
 
-// deleteCheckpoint deletes one with its bitmaps. Where those are broken or the
-// domain is off, the bitmaps stay, and libvirt forgets the checkpoint.
+// deleteCheckpoint deletes one with its bitmaps: by libvirt while the domain
+// runs, else out of its images, lest they record for ever. Where neither is
+// possible libvirt forgets the checkpoint at least.
 func (s *subject) deleteCheckpoint(ctx context.Context, name string) error {
 	c, err := s.checkpoint(ctx, name)
 	if err != nil || c == nil {
 		return err
 	}
-	del := func(flags libvirt.DomainCheckpointDeleteFlags) error {
-		ctx, cancel := context.WithTimeout(ctx, jobWait)
-		defer cancel()
-		_, err := ask(ctx, s.h.backup, func(lv *libvirt.Libvirt) (struct{}, error) {
-			return struct{}{}, lv.DomainCheckpointDelete(c.handle, flags)
-		})
-		if hasCode(err, libvirt.ErrNoDomainCheckpoint) {
-			return nil
+	state, _, err := s.stateNow(ctx)
+	if err != nil {
+		return err
+	}
+	if stateOf(state).Active() {
+		err = s.forgetCheckpoint(ctx, c, 0)
+		if err == nil || !isDaemons(err) {
+			return err
 		}
+	} else if err = s.removeBitmaps(ctx, name); err != nil && !errors.Is(err, backend.ErrUnsupported) {
+		return fmt.Errorf("checkpoint %s: %w", backend.Clean(name), err)
+	}
+	if e := s.forgetCheckpoint(ctx, c, libvirt.DomainCheckpointDeleteMetadataOnly); e != nil {
+		return errors.Join(fmt.Errorf("checkpoint %s: %w", backend.Clean(name), coded(e)), coded(err))
+	}
+	return nil
+}
+
+// forgetCheckpoint is libvirt's part; one that is gone is forgotten.
+func (s *subject) forgetCheckpoint(ctx context.Context, c *checkpoint, flags libvirt.DomainCheckpointDeleteFlags) error {
+	ctx, cancel := context.WithTimeout(ctx, jobWait)
+	defer cancel()
+	_, err := ask(ctx, s.h.backup, func(lv *libvirt.Libvirt) (struct{}, error) {
+		return struct{}{}, lv.DomainCheckpointDelete(c.handle, flags)
+	})
+	if hasCode(err, libvirt.ErrNoDomainCheckpoint) {
+		return nil
+	}
+	return err
+}
+
+// removeBitmaps takes a checkpoint's bitmaps out of the images of a domain
+// that is off.
+func (s *subject) removeBitmaps(ctx context.Context, name string) error {
+	m, err := s.h.machine(ctx)
+	if err != nil {
 		return err
 	}
-	err = del(0)
-	if err == nil || !errors.As(coded(err), new(*daemonError)) {
-		return err
-	}
-	if e := del(libvirt.DomainCheckpointDeleteMetadataOnly); e != nil {
-		return fmt.Errorf("checkpoint %s: %w; not even its metadata: %w", backend.Clean(name), coded(err), coded(e))
+	for i := range s.xml.Devices.Disks {
+		x := &s.xml.Devices.Disks[i]
+		at := cmp.Or(x.Source.File, x.Source.Dev)
+		if x.Driver.Type != "qcow2" || x.skip(false) != "" || at == "" {
+			continue
+		}
+		info, err := inspect(ctx, m, at, x.Driver.Type)
+		if errors.Is(err, backend.ErrNoStorage) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if !info.has(name) {
+			continue
+		}
+		rctx, cancel := context.WithTimeout(ctx, jobWait)
+		_, err = m.Run(rctx, "qemu-img", "bitmap", "--remove", "-f", x.Driver.Type, "--", at, name)
+		cancel()
+		if err != nil {
+			return explainServer(err)
+		}
 	}
 	return nil
 }

@@ -50,6 +50,7 @@ func TestLabConformanceQEMU(t *testing.T) {
 		}
 		return text
 	}
+	l.Define(1, lab.Guest{Name: "makes the pool", DiskMiB: 1})
 	backendtest.Run(t, backendtest.Fixture{
 		Open:         func(t testing.TB) backend.Host { return open(t, hv.URI("unix"), false) },
 		OpenReadOnly: func(t testing.TB) backend.Host { return open(t, hv.URI("unix"), true) },
@@ -57,6 +58,7 @@ func TestLabConformanceQEMU(t *testing.T) {
 		Transient: func(t testing.TB, h backend.Host) backend.UUID {
 			return transient(t, l, lab.Guest{Name: "transient"})
 		},
+		WithDisk:   func(t testing.TB, name string) string { return withDisk(t, l, name) },
 		GuestObeys: true,
 		HasAgent:   true,
 		NoShares:   noShares,
@@ -64,6 +66,25 @@ func TestLabConformanceQEMU(t *testing.T) {
 		Console:    &backendtest.Talk{Prompt: "login: ", Type: "root\r", Reply: "Password: "},
 		Within:     time.Minute,
 	})
+}
+
+// withDisk describes a guest without a system whose disk is made here.
+func withDisk(t testing.TB, l lab.T, name string) string {
+	t.Helper()
+	g := lab.Guest{Name: name, DiskMiB: 8}
+	if _, err := l.Host(1).Run(t.Context(), "qemu-img", "create", "-q", "-f", "qcow2", g.DiskPath(), "8M"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.Remove(l.Host(1).Dir + "/lib/images/" + name + ".qcow2"); err != nil {
+			t.Error(err)
+		}
+	})
+	text, err := l.Host(1).XML(g)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
 }
 
 // transient starts a guest that has no stored definition.
@@ -115,6 +136,8 @@ func TestLabConformanceTestDriver(t *testing.T) {
 		VagueErrors:  "the mock driver calls every refusal an internal error",
 		VagueReasons: "the mock driver says booted of what was restored",
 		NoLog:        "the mock driver runs no QEMU",
+		NoBackups:    "the mock driver makes none",
+		NoStorage:    "the mock driver's pools are not real",
 		NoShares:     "the mock driver's domains have a weight of another kind",
 		NoBoot:       "the mock driver is no machine",
 		NoImages:     "the mock driver has no files",

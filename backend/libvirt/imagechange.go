@@ -91,7 +91,7 @@ func (h *Host) createFile(ctx context.Context, s backend.ImageSpec, backing stri
 		}
 		return onFile(err)
 	}
-	n := &newImage{m: m, path: s.Path, draft: path.Join(path.Dir(s.Path), dial.DraftPrefix+freshName()+"-"+path.Base(s.Path))}
+	n := &newImage{h: h, m: m, path: s.Path, draft: path.Join(path.Dir(s.Path), dial.DraftPrefix+freshName()+"-"+path.Base(s.Path))}
 	argv := []string{"qemu-img", "create", "-q", "-f", s.Format}
 	if s.Backing != "" {
 		argv = append(argv, "-b", s.Backing, "-F", backing)
@@ -104,7 +104,6 @@ func (h *Host) createFile(ctx context.Context, s backend.ImageSpec, backing stri
 	if err := n.Commit(ctx); err != nil {
 		return errors.Join(err, n.Close())
 	}
-	h.refreshAround(ctx, s.Path)
 	return nil
 }
 

@@ -101,6 +101,7 @@ func absentFile(path string, err error) error {
 
 // newImage is an image that is being written under another name.
 type newImage struct {
+	h           *Host
 	m           dial.Machine
 	path, draft string
 	at          backend.DiskAccess
@@ -121,14 +122,14 @@ func (h *Host) MakeImage(ctx context.Context, path, format string, size uint64) 
 	if err != nil {
 		return nil, failed(op, path, err)
 	}
-	n, err := makeOn(ctx, m, path, format, size)
+	n, err := h.makeOn(ctx, m, path, format, size)
 	if err != nil {
 		return nil, failed(op, path, err)
 	}
 	return n, nil
 }
 
-func makeOn(ctx context.Context, m dial.Machine, name, format string, size uint64) (*newImage, error) {
+func (h *Host) makeOn(ctx context.Context, m dial.Machine, name, format string, size uint64) (*newImage, error) {
 	switch _, err := m.Stat(ctx, name); {
 	case err == nil:
 		return nil, fmt.Errorf("%w: it is there already: %w", backend.ErrBusy, fs.ErrExist)
@@ -137,7 +138,7 @@ func makeOn(ctx context.Context, m dial.Machine, name, format string, size uint6
 	case !path.IsAbs(name) || size > 1<<62:
 		return nil, fmt.Errorf("%w: an image needs an absolute path and a size of less than 4 EiB", backend.ErrInvalid)
 	}
-	n := &newImage{m: m, path: name, draft: path.Join(path.Dir(name), dial.DraftPrefix+freshName()+"-"+path.Base(name))}
+	n := &newImage{h: h, m: m, path: name, draft: path.Join(path.Dir(name), dial.DraftPrefix+freshName()+"-"+path.Base(name))}
 	here, local := m.Local(n.draft)
 	if format == "raw" && local {
 		if err := m.Allocate(ctx, n.draft, int64(size), 0o600); err != nil {
@@ -180,6 +181,7 @@ func (n *newImage) Commit(ctx context.Context) error {
 	err := n.finish(ctx)
 	if err == nil {
 		n.over = true
+		n.h.refreshAround(ctx, n.path)
 	}
 	return failed(op, n.path, err)
 }

@@ -257,7 +257,7 @@ func TestLabDomainJobs(t *testing.T) {
 	l.StopQEMU(1, "idle")
 	defer l.ContQEMU(1, "idle")
 	go h.Detail(t.Context(), uuidOf(t, strings.TrimSpace(l.Virsh(1, "domuuid", "idle")))) //nolint:errcheck // it hangs
-	s = begin(t, h, backend.BackupRequest{VM: id})
+	begin(t, h, backend.BackupRequest{VM: id})
 	from := time.Now()
 	if j := jobs(); len(j) != 1 || time.Since(from) > 10*time.Second {
 		t.Errorf("with a stuck QEMU: %+v after %v", j, time.Since(from))

@@ -21,9 +21,10 @@ import (
 const DraftPrefix = ".berth-"
 
 // leash runs a program (its arguments) and ends it when its own standard input
-// ends: with this process, however that ends, or with the ssh connection.
+// ends: with this process, however that ends, or with the ssh connection. It
+// says so more than once: qemu-nbd overlooks a SIGTERM while it starts.
 const leash = `PATH=$PATH:/usr/sbin:/usr/local/sbin:/sbin; command -v "$1" >/dev/null 2>&1 || { echo "$1 is not installed" >&2; exit 127; }
-exec 3<&0; "$@" 3<&- </dev/null & p=$!; { cat <&3 >/dev/null 2>&1; kill $p 2>/dev/null; } >/dev/null 2>&1 &
+exec 3<&0; "$@" 3<&- </dev/null & p=$!; { cat <&3 >/dev/null 2>&1; while kill $p 2>/dev/null; do sleep .2; done; } >/dev/null 2>&1 &
 exec 3<&-; wait $p`
 
 // runMost bounds the output of Run.
@@ -86,7 +87,7 @@ func (p *Program) Stop(ctx context.Context) error {
 
 // Start implements Machine.
 func (m *localMachine) Start(_ context.Context, argv ...string) (*Program, error) {
-	cmd := m.command(nil, argv)
+	cmd := m.command(context.Background(), argv) // ctx only bounds the start
 	p := &Program{name: argv[0], said: &tail{}, done: make(chan struct{})}
 	cmd.Stderr = p.said
 	in, err := cmd.StdinPipe()
@@ -107,10 +108,7 @@ func (m *localMachine) Start(_ context.Context, argv ...string) (*Program, error
 // command is argv on a leash, below the machine's root.
 func (m *localMachine) command(ctx context.Context, argv []string) *exec.Cmd {
 	args := append([]string{"-c", leash, "berth"}, argv...)
-	cmd := exec.Command("/bin/sh", args...)
-	if ctx != nil {
-		cmd = exec.CommandContext(ctx, "/bin/sh", args...)
-	}
+	cmd := exec.CommandContext(ctx, "/bin/sh", args...)
 	m.confine(cmd)
 	return cmd
 }
