@@ -107,6 +107,9 @@ type Options struct {
 	BackupFresh time.Duration
 	BackupLimit int64
 	BackupKeep  backend.Retention
+	// HandOver puts a passphrase where the engine finds it, for one transfer, and
+	// says how it is removed when nothing was ordered; nil: none can be typed.
+	HandOver func(passphrase []byte) (file string, undo func() error, err error)
 	// Retain says which points a retention keeps, for the preview of forgetting;
 	// nil: none is shown.
 	Retain Retain

@@ -143,7 +143,7 @@ func (s *Backups) plan(c *backend.Schedule, vms map[backend.UUID]*VMBackup) {
 	}
 	limit := c.Fresh
 	if limit <= 0 {
-		limit = 2 * interval(c, s.clock.Now())
+		limit = twoIntervals(c, s.clock.Now())
 	}
 	for _, v := range vms {
 		if v.Row == nil || !covers(c, v.Row) {
@@ -158,25 +158,29 @@ func (s *Backups) plan(c *backend.Schedule, vms map[backend.UUID]*VMBackup) {
 	}
 }
 
-// interval is the time between two runs of a schedule; 0 when it cannot be
-// told.
-func interval(c *backend.Schedule, now time.Time) time.Duration {
+// twoIntervals is twice the time between two runs of a schedule, or where that
+// differs, as over a weekend, the longest and the shortest together; 0 when it
+// cannot be told.
+func twoIntervals(c *backend.Schedule, now time.Time) time.Duration {
 	plan, err := cron.ParseStandard(c.Cron)
 	if err != nil {
 		return 0
 	}
-	// The longest of a few: "0 2 * * 1-5" has a weekend in it.
-	var most time.Duration
+	var most, least time.Duration
 	at := plan.Next(now)
 	for range 8 {
 		next := plan.Next(at)
 		if at.IsZero() || next.IsZero() {
 			break
 		}
-		most = max(most, next.Sub(at))
+		gap := next.Sub(at)
+		most = max(most, gap)
+		if least == 0 || gap < least {
+			least = gap
+		}
 		at = next
 	}
-	return most
+	return most + least
 }
 
 // covers reports whether a schedule backs a VM up.

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
+	"github.com/charmbracelet/bubbles/textinput"
 	tea "github.com/charmbracelet/bubbletea"
 
 	"berth/backend"
@@ -69,8 +71,9 @@ func (a *App) onBackupDone(m backupDone) tea.Cmd {
 		delete(s.pending, id)
 	}
 	cmds := []tea.Cmd{a.auditFailed(m.auditErr)}
+	before := s.states()
 	if m.stateErr == nil && s.take(m.state) {
-		cmds = append(cmds, a.backupsChanged())
+		cmds = append(cmds, a.backupsChanged(), a.tellEnded(before))
 	}
 	if m.err != nil {
 		return tea.Batch(append(cmds, a.Bad(m.err.Error()))...)
@@ -228,16 +231,70 @@ func (a *App) reviveForBackups() tea.Cmd {
 	return nil
 }
 
-// order orders transfers.
+// order orders transfers. Where a repository is encrypted and no file of its
+// secret is known, the passphrase is asked for first.
 func (a *App) order(specs []backend.TransferSpec, done string) tea.Cmd {
+	for i := range specs {
+		if a.opt.HandOver != nil && a.sealed(specs[i].Repo) {
+			p := newPrompt("Passphrase of "+backend.Clean(specs[i].Repo.URL), "Handed to the engine for this once; esc orders nothing.", "", func(a *App, text string) tea.Cmd {
+				return a.orderNow(specs, done, []byte(text))
+			})
+			p.Input.EchoMode = textinput.EchoPassword
+			a.Push(p)
+			return nil
+		}
+	}
+	return a.orderNow(specs, done, nil)
+}
+
+// sealed reports whether a repository is encrypted and nobody has said where
+// its secret is.
+func (a *App) sealed(ref backend.RepoRef) bool {
+	r := a.Backups.Repo(ref.URL)
+	return r != nil && r.Encrypted && ref.PassphraseFile == "" && ref.IdentityFile == ""
+}
+
+// orderNow orders transfers; a passphrase is handed over for each that needs
+// one.
+func (a *App) orderNow(specs []backend.TransferSpec, done string, passphrase []byte) tea.Cmd {
+	handOver := a.opt.HandOver
+	var needs []int
+	for i := range specs {
+		if passphrase != nil && a.sealed(specs[i].Repo) {
+			needs = append(needs, i)
+		}
+	}
 	r := &backupRequest{done: done, do: func(ctx context.Context, b backend.Backups) error {
-		_, err := b.Start(ctx, specs)
+		sent, undo, err := withSecrets(specs, needs, func() (string, func() error, error) { return handOver(passphrase) })
+		if err == nil {
+			_, err = b.Start(ctx, sent)
+		}
+		if err != nil {
+			for _, back := range undo {
+				err = errors.Join(err, back())
+			}
+		}
 		return err
 	}}
 	for i := range specs {
 		r.audit = append(r.audit, auditLine{specs[i].VM, specs[i].Name, string(specs[i].Kind), specWords(&specs[i])})
 	}
 	return a.askBackups(r)
+}
+
+// withSecrets hands a passphrase over for each of the transfers that need one:
+// whoever carries a transfer out removes its file. undo removes them where
+// nothing was ordered.
+func withSecrets(specs []backend.TransferSpec, needs []int, handOver func() (string, func() error, error)) (sent []backend.TransferSpec, undo []func() error, err error) {
+	sent = slices.Clone(specs)
+	for _, i := range needs {
+		file, back, err := handOver()
+		if err != nil {
+			return nil, undo, err
+		}
+		sent[i].Repo.PassphraseFile, undo = file, append(undo, back)
+	}
+	return sent, undo, nil
 }
 
 // specWords is what was asked for, for the trail: only what is not usual.

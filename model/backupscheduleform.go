@@ -264,20 +264,25 @@ func (a *App) disableRequest(ids []int64, off bool) *backupRequest {
 
 // removeSchedules asks whether schedules are to be forgotten.
 func (a *App) removeSchedules() tea.Cmd {
+	var gone []backend.Schedule
+	for _, c := range a.scheduleTargets() {
+		gone = append(gone, *c)
+	}
 	return a.confirmSchedules("Remove", "backup schedule remove", "removed", "What they have backed up stays. VMs that no schedule has any more are backed up only when somebody does it.",
+		func(*App) *backupRequest { return addAgain(gone) },
 		func(ctx context.Context, b backend.Backups, id int64) error { return b.RemoveSchedule(ctx, id) })
 }
 
 // runSchedules asks whether schedules are to run now.
 func (a *App) runSchedules() tea.Cmd {
-	return a.confirmSchedules("Run now", "backup schedule run", "started", "Their VMs are backed up now, and what comes after it is done: verifying, forgetting, the command.",
+	return a.confirmSchedules("Run now", "backup schedule run", "started", "Their VMs are backed up now, and what comes after it is done: verifying, forgetting, the command.", nil,
 		func(ctx context.Context, b backend.Backups, id int64) error {
 			_, err := b.RunSchedule(ctx, id)
 			return err
 		})
 }
 
-func (a *App) confirmSchedules(label, verb, done, warn string, do func(context.Context, backend.Backups, int64) error) tea.Cmd {
+func (a *App) confirmSchedules(label, verb, done, warn string, back func(*App) *backupRequest, do func(context.Context, backend.Backups, int64) error) tea.Cmd {
 	if cmd, slid := a.scheduleSlid(); slid {
 		return cmd
 	}
@@ -302,10 +307,29 @@ func (a *App) confirmSchedules(label, verb, done, warn string, do func(context.C
 		}
 		return nil
 	}
+	r.back = back
 	c.OnYes = func(a *App, _ *Confirm) tea.Cmd {
 		a.Backups.Schedules.ClearMarks()
 		return a.askBackups(r)
 	}
 	a.Push(newConfirm(c))
 	return nil
+}
+
+// addAgain adds schedules that were removed; they get new numbers.
+func addAgain(gone []backend.Schedule) *backupRequest {
+	r := &backupRequest{done: count(len(gone), "schedule") + ": added again"}
+	for i := range gone {
+		gone[i].ID = 0
+		r.audit = append(r.audit, auditLine{name: gone[i].Name, verb: "backup schedule add", detail: scheduleText(&gone[i])})
+	}
+	r.do = func(ctx context.Context, b backend.Backups) error {
+		for i := range gone {
+			if _, err := b.PutSchedule(ctx, gone[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return r
 }

@@ -173,12 +173,12 @@ func (r *Root) backupsBody(w, h int) string {
 // there is something.
 func (r *Root) backupsAbsent() []string {
 	s := r.app.Backups
-	transfers := r.app.Screen == model.ScreenBackups && len(s.Leftovers()) == 0
 	all, _ := s.Counts(model.SectionRunning)
+	others := r.app.Screen == model.ScreenBackups && (all > 0 || len(s.Leftovers()) > 0)
 	switch {
-	case s.Missing() != nil && (!transfers || all == 0):
+	case s.Missing() != nil && !others:
 		return []string{"There are no backups here.", "", backend.Clean(s.Missing().Error()), "", "berth backup init makes a repository; berth --demo shows a living one."}
-	case s.Missing() != nil: // the jobs of others show all the same
+	case others && !s.HasData: // they show all the same
 	case !s.HasData && s.Err != nil:
 		return []string{"The backups do not answer.", "", backend.Clean(s.Err.Error()), "", "They are asked again with growing waits."}
 	case !s.HasData:
@@ -232,7 +232,13 @@ func (r *Root) backupsTitle() []segment {
 		title = "Points of " + backend.Clean(v.Name)
 	}
 	segs := []segment{{r.st(themes.RoleTitle, title), 0}}
-	if s.Missing() != nil || !s.HasData {
+	if why := s.Missing(); why != nil {
+		return append(segs, segment{r.st(themes.RoleWarn, backend.Clean(why.Error())), 1})
+	}
+	if !s.HasData {
+		if s.Err != nil {
+			segs = append(segs, segment{r.st(themes.RoleBad, r.look.Glyphs.Cross+" "+backend.Clean(s.Err.Error())), 1})
+		}
 		return segs
 	}
 	segs = append(segs, r.backupEngine())

@@ -129,6 +129,8 @@ func TestBackupsSayWhatIsMissing(t *testing.T) {
 		b.err = fmt.Errorf("database is locked")
 	})
 	c.keys("5")
+	c.want("✗ database is locked", "2 of others")
+	c.keys("tab")
 	c.want("The backups do not answer.", "database is locked")
 	c, _, _ = backupsConsole(t, 80, 24, func(b *fakeBackups, s *fakeStore, _ *model.Options, _ *Look) {
 		s.jobs, b.state = nil, backend.BackupsState{Revision: 1}

@@ -51,6 +51,9 @@ func (r *Root) inputLine(prompt string, in *textinput.Model, note string) string
 // which is drawn as a reversed cell.
 func (r *Root) input(in *textinput.Model, w int) string {
 	text := []rune(backend.Clean(in.Value()))
+	if in.EchoMode == textinput.EchoPassword {
+		text = []rune(strings.Repeat("*", len([]rune(in.Value()))))
+	}
 	pos := min(in.Position(), len(text))
 	from := 0
 	for widget.Width(string(text[from:pos])) >= w {
