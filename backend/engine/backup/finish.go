@@ -42,6 +42,14 @@ func (m *Manager) enterEnd(ctx context.Context, r *run) error {
 		return err
 	}
 	n := r.k.n
+	p := r.k.meter.sample(m.o.Clock.Now())
+	more := func(tx *store.Tx) error { // how far it came stays to be seen
+		err := tx.PutProgress(map[backend.TransferID]backend.Progress{x.ID: p})
+		if err == nil && r.r.more != nil {
+			err = r.r.more(tx)
+		}
+		return err
+	}
 	switch {
 	case r.clean && r.err == nil:
 		return m.conclude(ctx, x, n, n.End, n.Words, nil)
@@ -50,15 +58,15 @@ func (m *Manager) enterEnd(ctx context.Context, r *run) error {
 		return m.later(ctx, x, n, cleanWait(n.Tries), "cleaning up waits: "+words(r.err))
 	case r.err == nil:
 		x.Point = r.r.point
-		return m.conclude(ctx, x, note{Journal: n.Journal}, backend.TransferDone, r.r.words, r.r.more)
+		return m.conclude(ctx, x, note{Journal: n.Journal}, backend.TransferDone, r.r.words, more)
 	case errors.Is(r.err, errCancelled) || x.Cancel:
-		return m.conclude(ctx, x, n, backend.TransferCancelled, "", r.r.more)
+		return m.conclude(ctx, x, n, backend.TransferCancelled, "", more)
 	case errors.Is(r.err, errEnding):
 		return nil // the next engine finds it as it is
 	case !lasts(r.err) && x.Attempts <= len(m.o.Waits):
 		return m.later(ctx, x, n, m.o.Waits[x.Attempts-1], words(r.err))
 	}
-	return m.conclude(ctx, x, n, backend.TransferFailed, words(r.err), r.r.more)
+	return m.conclude(ctx, x, n, backend.TransferFailed, words(r.err), more)
 }
 
 // cleanWait grows to an hour: a host may be off for days.

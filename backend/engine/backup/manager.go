@@ -83,7 +83,7 @@ func (m *Manager) Run(ctx context.Context, epoch int64) error {
 		switch {
 		case ctx.Err() != nil:
 			return nil
-		case err != nil && storeLasts(err):
+		case err != nil && (storeLasts(err) || errors.Is(err, errDies)):
 			return err
 		case err != nil: // another program has the file, or the disk is full: it will pass
 			wake = m.o.Clock.Now().Add(storeRetry)
