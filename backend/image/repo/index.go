@@ -77,6 +77,7 @@ func (x *index) load(ctx context.Context) error {
 }
 
 func (x *index) open(ctx context.Context, id fileID, e place.Entry) (*indexFile, error) {
+	ctx = context.WithoutCancel(ctx) // the file is read for longer than the call that opens it takes
 	file, err := x.cache.open(ctx, x.place, e)
 	if err != nil {
 		return nil, err

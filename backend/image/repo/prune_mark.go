@@ -71,7 +71,7 @@ func (p *pruning) mark(ctx context.Context) error {
 	defer packs.close() // they were read only
 	rd := p.r.newChunkReader(packs)
 	defer rd.close()
-	w := walker{rd: rd, seen: map[nodeKey]bool{}, chunk: p.keep, fault: func(n node, err error) error {
+	w := walker{read: p.census.reader(rd), seen: map[nodeKey]bool{}, chunk: p.keep, fault: func(n node, err error) error {
 		return &backend.OpError{Op: "read", Target: "a map", Err: err, Hint: "nothing is removed as long as it is not known what points need; verify names those that are damaged, which can be forgotten"}
 	}}
 	for i := range points {

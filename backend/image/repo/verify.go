@@ -129,6 +129,9 @@ func (v *verification) readIndex(ctx context.Context) error {
 			v.compareSums(ctx, id, want)
 		}
 	})
+	if err == nil && slices.ContainsFunc(v.rep.Damages, func(d Damage) bool { return d.Kind == DamagedIndex }) {
+		err = v.census.recover(ctx, v.r)
+	}
 	if err != nil {
 		return err
 	}
@@ -253,7 +256,7 @@ func (v *verification) mark(ctx context.Context) error {
 	defer packs.close() // they were read only
 	rd := v.r.newChunkReader(packs)
 	defer rd.close()
-	w := walker{rd: rd, seen: map[nodeKey]bool{}, chunk: func(id ChunkID) error {
+	w := walker{read: v.census.reader(rd), seen: map[nodeKey]bool{}, chunk: func(id ChunkID) error {
 		from, to := v.census.find(keyOf(id))
 		if from == to && !v.lost[keyOf(id)] {
 			v.lost[keyOf(id)] = true

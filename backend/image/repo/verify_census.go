@@ -112,9 +112,12 @@ func (c *census) add(ctx context.Context, r *Repo, id fileID, name string, numbe
 	if err != nil {
 		return nil, err
 	}
-	rows := len(c.rows)
+	rows, packs := len(c.rows), len(c.packs)
 	if sums, err = c.read(ctx, f, numbers); err != nil {
-		c.rows = c.rows[:rows]
+		for _, p := range c.packs[packs:] {
+			delete(numbers, p.id)
+		}
+		c.rows, c.packs = c.rows[:rows], c.packs[:packs]
 		return nil, err
 	}
 	sum, err := sumFile(ctx, file)
@@ -159,6 +162,42 @@ func (c *census) read(ctx context.Context, f *indexFile, numbers map[fileID]uint
 	}
 }
 
+// recover adds what packs say of themselves that no index lists, as a rebuilt
+// index would.
+func (c *census) recover(ctx context.Context, r *Repo) error {
+	listed := map[fileID]bool{}
+	for _, p := range c.packs {
+		listed[p.id] = true
+	}
+	entries, err := r.place.List(ctx, packsDir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		id, err := parseFileID(path.Base(e.Name))
+		if err != nil || listed[id] {
+			continue
+		}
+		p, err := r.recoverPack(ctx, id)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			if !isDamage(err) {
+				return err
+			}
+			continue // it is reported as what it is, a pack that cannot be read
+		}
+		n := uint32(len(c.packs))
+		c.packs = append(c.packs, p.packInfo)
+		for _, f := range p.frames {
+			c.rows = append(c.rows, row{key: keyOf(f.id), pack: n, length: uint32(f.size()), offset: f.offset})
+		}
+	}
+	slices.SortFunc(c.rows, compareRows)
+	return nil
+}
+
 // find returns where a chunk's copies are in rows.
 func (c *census) find(k key) (from, to int) {
 	from, found := slices.BinarySearchFunc(c.rows, k, func(r row, k key) int { return bytes.Compare(r.key[:], k[:]) })
@@ -168,4 +207,27 @@ func (c *census) find(k key) (from, to int) {
 	for to = from + 1; to < len(c.rows) && c.rows[to].key == k; to++ {
 	}
 	return from, to
+}
+
+// reader reads chunks where the census says that they are.
+func (c *census) reader(rd *chunkReader) func(ctx context.Context, id ChunkID) ([]byte, error) {
+	return func(ctx context.Context, id ChunkID) ([]byte, error) {
+		from, to := c.find(keyOf(id))
+		if from == to {
+			return nil, errNoChunk(id)
+		}
+		var faults error
+		for ; from < to; from++ {
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
+			r := &c.rows[from]
+			content, err := rd.at(id, location{pack: c.packs[r.pack].id, offset: r.offset, length: r.length})
+			if err == nil {
+				return content, nil
+			}
+			faults = errors.Join(faults, err)
+		}
+		return nil, faults
+	}
 }

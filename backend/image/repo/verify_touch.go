@@ -15,7 +15,7 @@ func (v *verification) touches(ctx context.Context) error {
 	defer packs.close() // they were read only
 	rd := v.r.newChunkReader(packs)
 	defer rd.close()
-	s := &search{rd: rd, lost: v.lost, clean: map[nodeKey]bool{}, found: map[key][]Touch{}}
+	s := &search{read: v.census.reader(rd), lost: v.lost, clean: map[nodeKey]bool{}, found: map[key][]Touch{}}
 	for i := range v.points {
 		if err := s.point(ctx, &v.points[i]); err != nil {
 			return err
@@ -86,7 +86,7 @@ func compare(a, b string) int {
 
 // search finds lost chunks in the maps of points.
 type search struct {
-	rd    *chunkReader
+	read  func(ctx context.Context, id ChunkID) ([]byte, error)
 	lost  map[key]bool
 	clean map[nodeKey]bool // nodes with nothing lost below them
 	found map[key][]Touch
@@ -126,7 +126,7 @@ func (s *search) walk(ctx context.Context, t Touch, size, first int64, n node) (
 	if n.level == 0 || s.clean[n.key()] {
 		return true, nil
 	}
-	content, err := s.rd.chunk(ctx, n.id)
+	content, err := s.read(ctx, n.id)
 	if err != nil {
 		return false, err // it was read a moment ago
 	}

@@ -71,7 +71,7 @@ func (n node) entries(content []byte, f func(first int64, below node) error) err
 
 // walker goes over what points are made of, each node once.
 type walker struct {
-	rd   *chunkReader
+	read func(ctx context.Context, id ChunkID) ([]byte, error) // good until the next call
 	seen map[nodeKey]bool
 	// chunk is called for every chunk that something needs, maps among them;
 	// again for those that several nodes list.
@@ -106,7 +106,7 @@ func (w *walker) walk(ctx context.Context, n node) error {
 		return err
 	}
 	w.seen[n.key()] = true
-	content, err := w.rd.chunk(ctx, n.id)
+	content, err := w.read(ctx, n.id)
 	if err != nil {
 		return w.faulty(ctx, n, err)
 	}
