@@ -85,7 +85,10 @@ func (k *task) undoOne(ctx context.Context, h backend.Host, u *undo) error {
 	case undoImage, undoFile:
 		err = files.RemoveFile(ctx, u.Path)
 	case undoRename:
-		err = files.RenameFile(ctx, u.To, u.Path)
+		var there bool
+		if there, err = exists(ctx, files, u.To); there {
+			err = files.RenameFile(ctx, u.To, u.Path)
+		}
 	case undoDefine:
 		err = k.undefine(ctx, h, u)
 	}
@@ -155,7 +158,7 @@ func localName(p string) bool {
 
 // placeFile writes a small file; what has its name is set aside.
 func (r *mending) placeFile(ctx context.Context, to string, content []byte) error {
-	there, err := r.exists(ctx, to)
+	there, err := exists(ctx, r.files, to)
 	if err != nil {
 		return err
 	}

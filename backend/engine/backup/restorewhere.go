@@ -48,7 +48,7 @@ func (r *mending) choose(ctx context.Context, t *target) error {
 			return fmt.Errorf("%w: %s and %s would both go to %s", backend.ErrInvalid, other.Target, t.Target, backend.Clean(t.to))
 		}
 	}
-	there, err := r.exists(ctx, t.to)
+	there, err := exists(ctx, r.files, t.to)
 	if err != nil {
 		return err
 	}
@@ -67,12 +67,11 @@ func (r *mending) choose(ctx context.Context, t *target) error {
 	return nil
 }
 
-// exists reports whether a file is there, by its folder: to read from an image
-// what it is would be for nothing.
-func (r *mending) exists(ctx context.Context, p string) (bool, error) {
-	_, err := r.files.ReadFile(ctx, p, 0)
+// exists reports whether a file is there. Nothing of it is read.
+func exists(ctx context.Context, files backend.HostFiles, p string) (bool, error) {
+	_, err := files.ReadFile(ctx, p, 0)
 	switch {
-	case err == nil, errors.Is(err, backend.ErrInvalid): // more than 0 bytes
+	case err == nil, errors.Is(err, backend.ErrInvalid): // it has more than 0 bytes
 		return true, nil
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, backend.ErrNoStorage):
 		return false, nil
