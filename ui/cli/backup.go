@@ -23,6 +23,7 @@ type BackupsOptions struct {
 	// Ensure sees to it that an engine runs, which running tells; nil in the demo.
 	Ensure func(ctx context.Context, running func(context.Context) (bool, error)) error
 	Env    func(string) string
+	UID    int
 }
 
 // backupCommand groups what can be done about backups without the screen.
@@ -47,7 +48,8 @@ func (a *app) backupCommand() *cobra.Command {
 		PersistentPreRun: endOnInterrupt,
 	}
 	cmd.AddCommand(a.backupInitCommand(), a.backupKeyCommand(), a.backupCreateCommand(), a.backupListCommand(), a.backupShowCommand(), a.backupDiffCommand(), a.backupVerifyCommand(), a.backupCheckCommand(),
-		a.backupForgetCommand(), a.backupPruneCommand(), a.backupCopyCommand(), a.backupLocksCommand(), a.backupUnlockCommand(), a.backupScheduleCommand(), a.backupLeftoversCommand(), a.backupJobsCommand(), a.backupLimitCommand(), a.backupLogCommand())
+		a.backupForgetCommand(), a.backupPruneCommand(), a.backupCopyCommand(), a.backupLocksCommand(), a.backupUnlockCommand(), a.backupRestoreCommand(), a.backupExportCommand(), a.backupFilesCommand(), a.backupServeCommand(),
+		a.backupScheduleCommand(), a.backupLeftoversCommand(), a.backupJobsCommand(), a.backupLimitCommand(), a.backupLogCommand())
 	for _, v := range transferVerbs() {
 		cmd.AddCommand(a.transferVerbCommand(v))
 	}
@@ -77,7 +79,7 @@ func (a *app) overBackups(ctx context.Context, f *fleet, do func(backend.Backups
 }
 
 func (a *app) openBackups(ctx context.Context, hosts func() []backend.Host) (backend.Backups, error) {
-	o := BackupsOptions{Config: a.config, Fleet: hosts, Demo: a.flags.demo, OpenPlace: a.OpenPlace, Env: a.Env}
+	o := BackupsOptions{Config: a.config, Fleet: hosts, Demo: a.flags.demo, OpenPlace: a.OpenPlace, Env: a.Env, UID: a.UID}
 	if !a.flags.demo {
 		o.Ensure = a.ensureEngine
 	}
