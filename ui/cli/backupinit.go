@@ -122,7 +122,7 @@ func (a *app) initRepo(ctx context.Context, f *initFlags, url string, source sec
 	made, err := repo.Init(ctx, p, o)
 	if err != nil {
 		if errors.Is(err, fs.ErrExist) && backend.Hint(err) == "" {
-			err = &backend.OpError{Op: "make a repository", Target: backend.Clean(url), Err: err, Hint: "choose a folder that is empty"}
+			err = advised("make a repository", url, err, "choose a folder that is empty")
 		}
 		return errors.Join(err, p.Close())
 	}

@@ -156,7 +156,21 @@ func noRepository(url string, err error) error {
 	default:
 		return err
 	}
-	return &backend.OpError{Op: "open the repository", Target: backend.Clean(url), Err: err, Hint: hint}
+	return advised("open the repository", url, err, hint)
+}
+
+// advised adds a hint to an error that has none; the repository is named once.
+func advised(op, url string, err error, hint string) error {
+	var said *backend.OpError
+	for inner := err; errors.As(inner, &said); {
+		inner = said.Err
+	}
+	if said != nil {
+		with := *said // the innermost, which is nearest to the cause
+		with.Hint = hint
+		return &with
+	}
+	return &backend.OpError{Op: op, Target: backend.Clean(url), Err: err, Hint: hint}
 }
 
 // cacheDir keeps copies of what distant repositories hold; empty: none are kept.
