@@ -67,7 +67,7 @@ func (v *VMBackup) VerifiedAge(now time.Time) (time.Duration, bool) {
 func (v *VMBackup) judge(used bool, now time.Time) {
 	age, good := v.Age(now)
 	switch {
-	case !used:
+	case !used, len(v.Points) == 0 && v.diskless():
 		v.Fresh = FreshUnused
 	case len(v.Points) == 0:
 		v.Fresh = FreshNone
@@ -81,6 +81,11 @@ func (v *VMBackup) judge(used bool, now time.Time) {
 	if v.Row == nil && v.Fresh == FreshOld {
 		v.Fresh = FreshOK // a VM that is gone needs no new ones
 	}
+}
+
+// diskless reports whether the VM has nothing that could be backed up.
+func (v *VMBackup) diskless() bool {
+	return v.Row != nil && !v.Row.FactsAt.IsZero() && v.Row.Disks == 0
 }
 
 // take adds a point; they come the latest first.

@@ -138,8 +138,8 @@ func (a *App) tellEnded(before map[backend.TransferID]backend.TransferState) tea
 	for i := range a.Backups.State.Transfers {
 		t := &a.Backups.State.Transfers[i]
 		was, known := before[t.ID]
-		if !known || was == t.State || !t.State.Ended() {
-			continue
+		if known && was == t.State || !t.State.Ended() {
+			continue // one that is not known was ordered and has ended since
 		}
 		e := LogEntry{At: t.Ended, Host: t.Spec.VM.Host, VM: t.Spec.Name, Key: t.Spec.VM, Level: LevelOK, Kind: "backup", Text: EndText(t)}
 		switch t.State {

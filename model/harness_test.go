@@ -193,7 +193,7 @@ func newFakeHost(name string, vms ...string) *fakeHost {
 
 // add makes a running domain; a name that begins with '-' is off.
 func (h *fakeHost) add(name string, id byte) *backend.VM {
-	vm := backend.VM{Host: h.name, Name: name, ID: int32(id), State: backend.Running, Reason: "booted", Persistent: true, FactsAt: time.Unix(1, 0), VCPUs: 2, MemoryMax: 1 << 30}
+	vm := backend.VM{Host: h.name, Name: name, ID: int32(id), State: backend.Running, Reason: "booted", Persistent: true, FactsAt: time.Unix(1, 0), Disks: 1, VCPUs: 2, MemoryMax: 1 << 30}
 	if rest, off := strings.CutPrefix(name, "-"); off {
 		vm.Name, vm.State, vm.ID, vm.Reason = rest, backend.Shutoff, -1, "shutdown"
 	}

@@ -396,7 +396,7 @@ func (r *Root) newLines(t *backend.Transfer, w int) []string {
 	p := &t.Progress
 	var parts []string
 	if p.New > 0 {
-		parts = append(parts, fmt.Sprintf("%s new of %s read, stored in %s %s", model.Bytes(float64(p.New)), model.Bytes(float64(p.Done)), model.Bytes(float64(p.Out)), ratioOf(p.New, p.Out)))
+		parts = append(parts, fmt.Sprintf("%s new, stored in %s %s", model.Bytes(float64(p.New)), model.Bytes(float64(p.Out)), ratioOf(p.New, p.Out)))
 	}
 	if p.Mean > 0 {
 		parts = append(parts, model.Bytes(float64(p.Mean))+"/s on the mean")

@@ -255,23 +255,26 @@ func (r *Root) backupsTitle() []segment {
 	if n := s.Requests(); n > 0 {
 		segs = append(segs, segment{r.st(themes.RoleInfo, r.look.Glyphs.Starting+" "+count(n, "request")), 1})
 	}
-	return append(segs, r.backupOrder())
+	if by := r.backupOrder(); by != "" {
+		segs = append(segs, segment{r.st(themes.RoleMuted, "by "+by), 4})
+	}
+	return segs
 }
 
-// backupOrder is what the list is sorted by, where that can be chosen.
-func (r *Root) backupOrder() segment {
+// backupOrder is what the list is sorted by; empty where that cannot be chosen.
+func (r *Root) backupOrder() string {
 	switch r.app.Screen {
 	case model.ScreenCatalogue:
-		return segment{r.st(themes.RoleMuted, "by "+r.app.Backups.Catalogue.SortBy.String()), 4}
+		return r.app.Backups.Catalogue.SortBy.String()
 	case model.ScreenPoints:
 		by, turned := r.app.Backups.Points.Order()
 		arrow := ""
 		if turned {
 			arrow = ", turned round"
 		}
-		return segment{r.st(themes.RoleMuted, "by "+by+arrow), 4}
+		return by + arrow
 	}
-	return segment{"", 9}
+	return ""
 }
 
 // backupEngine tells whether anybody makes what is ordered.
