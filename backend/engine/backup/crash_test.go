@@ -24,6 +24,13 @@ const (
 )
 
 func testMain(m *testing.M, main func(*testing.M) int) {
+	if dir := os.Getenv(labEngineVar); dir != "" {
+		if err := beLabEngine(dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	if dir := os.Getenv(engineVar); dir != "" {
 		if err := beEngine(dir, os.Getenv(diesVar)); err != nil {
 			fmt.Fprintln(os.Stderr, err)

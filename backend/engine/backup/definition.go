@@ -70,7 +70,8 @@ func (d definition) rename(name string, u backend.UUID) {
 		switch e.name {
 		case "interface":
 			e.drop(named("mac"))
-		case "channel", "serial", "console":
+		case "channel", "serial", "console", "parallel":
+			ownFiles(e, old, name)
 			// A socket that libvirt has made under the old domain's name; it makes
 			// another.
 			e.drop(func(n *node) bool {
@@ -86,6 +87,21 @@ func (d definition) rename(name string, u backend.UUID) {
 		}
 	}
 	d.moveNVRAM(old, name)
+}
+
+// ownFiles gives a copy files of its own for what its serial ports say: two
+// domains cannot write to one.
+func ownFiles(e *node, old, name string) {
+	e.drop(func(n *node) bool { return n.name == "log" && !strings.Contains(path.Base(n.attr("file")), old) })
+	own := func(n *node, attr string) {
+		if at := n.attr(attr); at != "" {
+			n.set(attr, path.Join(path.Dir(at), strings.Replace(path.Base(at), old, name, 1)))
+		}
+	}
+	own(e.find("log"), "file")
+	if e.attr("type") == "file" {
+		own(e.find("source"), "path")
+	}
 }
 
 func (d definition) setEntry(e *node, text string) {

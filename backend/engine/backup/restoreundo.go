@@ -140,7 +140,14 @@ func (r *mending) placeFiles(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", f.Kind, err)
 		}
-		if err := r.placeFile(ctx, to, content); err != nil {
+		err = r.placeFile(ctx, to, content)
+		if f.Kind == "tpm" && errors.Is(err, fs.ErrNotExist) {
+			// Libvirt makes the folder at the first start, as nobody else could.
+			r.said = append(r.said, "the TPM's state is kept in the backup alone: start and shut down "+r.name+" once, then restore again in place")
+			r.n.Undo = r.n.Undo[:len(r.n.Undo)-1]
+			err = r.save(ctx, "unmade")
+		}
+		if err != nil {
 			return fmt.Errorf("%s: %w", f.Kind, err)
 		}
 	}
