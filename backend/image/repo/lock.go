@@ -266,6 +266,19 @@ func (r *Repo) hindered(ctx context.Context, id string, exclusive bool) (*LockIn
 	return nil, nil
 }
 
+// othersAtWork reports whether somebody else may be writing: there is more than
+// one lock that counts.
+func (r *Repo) othersAtWork(ctx context.Context) bool {
+	all, err := r.Locks(ctx)
+	n := 0
+	for _, l := range all {
+		if l.Stale == "" {
+			n++
+		}
+	}
+	return err != nil || n > 1
+}
+
 // giveUp removes the lock's file, whether it was made or not.
 func (l *lock) giveUp() error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // the caller's may have ended

@@ -257,11 +257,8 @@ func (t *reading) stretch(ctx context.Context, s stretch) error {
 	if err := wait(ctx, v.o.Limit, to-from); err != nil {
 		return err
 	}
-	if t.in == nil {
-		t.in = make([]byte, readAhead)
-	}
-	if int64(len(t.in)) < to-from { // a frame alone is never that large
-		return damaged("%s at %d: a frame of %d bytes", packName(s.pack.id), from, to-from)
+	if int64(len(t.in)) < to-from { // readAhead at most
+		t.in = make([]byte, to-from)
 	}
 	buf := t.in[:to-from]
 	if err := readFull(s.pack.file, buf, from); err != nil {
