@@ -128,8 +128,8 @@ type Leftover struct {
 	Host  string
 	VM    UUID
 	Name  string
-	Kind  string // "job", "checkpoint", "scratch"
-	What  string // the checkpoint's name or the file's path
+	Kind  string // "job", "checkpoint", "scratch", "frozen" (a guest that may not have been thawed)
+	What  string // the checkpoint's name or a file's path
 	Since time.Time
 	Size  uint64 // bytes that it takes, where known
 }

@@ -99,6 +99,9 @@ func (s *subject) disk(ctx context.Context, x *diskXML) (backend.BackupDisk, err
 		d.Format = "raw" // libvirt's own default: images are not probed
 	}
 	d.Skip = x.skip(s.runs)
+	if d.Skip == "" && d.Path != x.Source.place() {
+		d.Skip = "a path with characters that cannot be shown"
+	}
 	if d.Skip != "" {
 		return d, nil
 	}

@@ -133,13 +133,15 @@ func (v *server) await(ctx context.Context) error {
 	defer cancel()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for {
+	for refusals := 0; ; {
 		c, err := v.dial(ctx)
 		if err == nil {
 			return c.Close()
 		}
-		if errors.Is(err, backend.ErrUnsupported) {
-			return err
+		if errors.Is(err, backend.ErrUnsupported) { // or it is about to listen
+			if refusals++; refusals > 100 {
+				return err
+			}
 		}
 		select {
 		case <-v.run.Done():

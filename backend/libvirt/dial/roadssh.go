@@ -46,14 +46,19 @@ func (m *sshMachine) Local(string) (string, bool) { return "", false }
 func (m *sshMachine) DialUnix(ctx context.Context, path string) (net.Conn, error) {
 	conn, err := m.client.DialContext(ctx, "unix", path)
 	var refused *ssh.OpenChannelError
-	if errors.As(err, &refused) && (refused.Reason == ssh.Prohibited || refused.Reason == ssh.UnknownChannelType) {
-		return nil, faultf(backend.ErrUnsupported, "allow it in the host's sshd_config: AllowStreamLocalForwarding yes",
-			"sshd does not forward unix sockets")
+	if !errors.As(err, &refused) {
+		if err != nil {
+			return nil, cleaned{fmt.Errorf("%s: %w", path, err)}
+		}
+		return conn, nil
 	}
-	if err != nil {
-		return nil, cleaned{fmt.Errorf("%s: %w", path, err)}
+	// sshd has one answer for what it may not do and for what it cannot.
+	st, serr := m.Stat(ctx, path)
+	if refused.Reason == ssh.Prohibited || refused.Reason == ssh.UnknownChannelType || serr == nil && st.Mode&fs.ModeSocket != 0 {
+		return nil, &backend.OpError{Op: "forward", Target: path, Err: fmt.Errorf("%w: sshd does not forward unix sockets", backend.ErrUnsupported),
+			Hint: "allow it in the host's sshd_config: AllowStreamLocalForwarding yes"}
 	}
-	return conn, nil
+	return nil, cleaned{fmt.Errorf("%s: %w", path, err)}
 }
 
 // sftp opens the file transfer once.
@@ -72,7 +77,8 @@ func (m *sshMachine) sftp(ctx context.Context) (*sftp.Client, error) {
 			if !m.Alive() {
 				return nil, fmt.Errorf("%w: the ssh connection was lost", backend.ErrUnreachable)
 			}
-			return nil, faultf(backend.ErrUnsupported, "give the host's sshd_config a line: Subsystem sftp internal-sftp", "sshd offers no SFTP: %w", cleaned{err})
+			return nil, &backend.OpError{Op: "open", Target: "the host's files", Err: fmt.Errorf("%w: sshd offers no SFTP: %w", backend.ErrUnsupported, cleaned{err}),
+				Hint: "give the host's sshd_config a line: Subsystem sftp internal-sftp"}
 		}
 		m.files = c
 		return c, nil
