@@ -1,6 +1,7 @@
 package image
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -62,6 +63,9 @@ type CopyOptions struct {
 	// "sha256".
 	Sums     []string
 	Progress Progress
+
+	phase  backend.Phase     // empty: copying
+	expect map[string]string // of Sums: what they must be, else no copy gets its name
 }
 
 // CopyResult is what became of a copy.
@@ -97,6 +101,7 @@ type copying struct {
 	summers map[string]*summer
 	meter   *meter
 	mu      sync.Mutex // guards result.Sums
+	summing sync.WaitGroup
 }
 
 // Copy reads an image file once and writes it, byte for byte, to all targets
@@ -143,10 +148,13 @@ func copyFrom(ctx context.Context, src disk.Reader, data int64, targets []Target
 	if err := c.result.Err(); err != nil && allNil(sinks) {
 		return c.result, err
 	}
-	c.meter.begin(PhaseCopying, data)
-	c.run(ctx, sinks)
-	if ctx.Err() != nil {
+	c.meter.begin(cmp.Or(o.phase, PhaseCopying), data)
+	err := c.run(ctx, sinks)
+	switch {
+	case ctx.Err() != nil:
 		return c.result, context.Cause(ctx)
+	case len(targets) == 0: // nobody else tells it
+		return c.result, err
 	}
 	return c.result, nil
 }
@@ -183,11 +191,13 @@ func newHash(name string) (hash.Hash, error) {
 	return nil, fmt.Errorf("%w: there is no checksum %q; use blake3 or sha256", backend.ErrInvalid, backend.Clean(name))
 }
 
-// run reads once and writes to every sink.
-func (c *copying) run(ctx context.Context, sinks []Sink) {
+// run reads once and writes to every sink. What it returns is why the source
+// was not read to its end; every sink has it, too.
+func (c *copying) run(ctx context.Context, sinks []Sink) error {
 	f := newFanout()
 	failed := make(chan struct{}) // closed, with why set, when the source is not read to its end
 	var why error
+	c.startSums(f)
 	for i, s := range sinks {
 		if s == nil {
 			continue
@@ -202,16 +212,23 @@ func (c *copying) run(ctx context.Context, sinks []Sink) {
 			t.Err = c.finish(ctx, s, t, err)
 		})
 	}
-	for name, s := range c.summers {
-		f.add(1, s.write, func(error) { // a hash never fails
-			s.finish()
-			c.noteSum(name, s)
-		})
-	}
 	if why = c.read(ctx, f); why != nil {
 		close(failed)
 	}
 	f.end()
+	return why
+}
+
+// startSums begins to make the digests of the whole.
+func (c *copying) startSums(f *fanout) {
+	c.summing.Add(len(c.summers))
+	for name, s := range c.summers {
+		f.add(1, s.write, func(error) { // a hash never fails
+			s.finish()
+			c.noteSum(name, s)
+			c.summing.Done()
+		})
+	}
 }
 
 func (c *copying) noteSum(name string, s *summer) {
@@ -254,6 +271,9 @@ func (c *copying) finish(ctx context.Context, s Sink, t *TargetResult, err error
 		}
 	}
 	if err == nil {
+		err = c.asExpected()
+	}
+	if err == nil {
 		err = s.Commit(ctx)
 	}
 	if err == nil {
@@ -267,6 +287,22 @@ func (c *copying) finish(ctx context.Context, s Sink, t *TargetResult, err error
 		return err
 	}
 	return opError("copy to", t.Name, err, "")
+}
+
+// asExpected compares the digests of the whole with what they must be.
+func (c *copying) asExpected() error {
+	if len(c.o.expect) == 0 {
+		return nil
+	}
+	c.summing.Wait()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for name, want := range c.o.expect {
+		if got := c.result.Sums[name]; got != want {
+			return fmt.Errorf("%w: its %s is %s and should be %s", backend.ErrDamaged, name, got, want)
+		}
+	}
+	return nil
 }
 
 func (c *copying) verify(ctx context.Context, s Sink) (err error) {

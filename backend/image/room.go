@@ -89,3 +89,11 @@ func roomForAll(targets []Target, need int64) []error {
 	}
 	return errs
 }
+
+// noRoom gives a full file system its name.
+func noRoom(err error) error {
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+		return fmt.Errorf("%w: %w", backend.ErrNoRoom, err)
+	}
+	return err
+}

@@ -158,6 +158,30 @@ func (want digests) check(ctx context.Context, r disk.Reader, p []byte, at int64
 	return true, nil
 }
 
+// note adds the pieces of p, which begins on a piece's boundary.
+func (want digests) note(p []byte, at int64) {
+	for i := 0; i < len(p); i += pieceSize {
+		if part := p[i:min(i+pieceSize, len(p))]; !disk.AllZero(part) {
+			want[at+int64(i)] = digestOf(part)
+		}
+	}
+}
+
+// equal says where got is something else.
+func (want digests) equal(got digests) error {
+	for at := range got {
+		if want[at] != got[at] {
+			return &DifferenceError{Offset: at, Length: pieceSize}
+		}
+	}
+	for at := range want {
+		if _, ok := got[at]; !ok {
+			return &DifferenceError{Offset: at, Length: pieceSize}
+		}
+	}
+	return nil
+}
+
 // lacking finds which piece reads as zeroes and should not.
 func (want digests) lacking(ctx context.Context, r disk.Reader) error {
 	if _, ordered := r.(*streamReader); ordered { // which cannot be read again

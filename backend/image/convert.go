@@ -1,0 +1,182 @@
+package image
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+
+	"berth/backend"
+)
+
+// ConvertOptions say how to convert.
+type ConvertOptions struct {
+	From     string // format of the source; empty: as it is found to be
+	To       string // "qcow2", "raw", or another that QEMU writes
+	Compress bool   // qcow2 only, with zstd
+	Force    bool   // also when a VM writes to the source
+	NoVerify bool   // do not compare the two afterwards
+	Progress Progress
+}
+
+// Convert writes what a guest sees of an image (its backing chain included,
+// its snapshots not) into a new one of another format, and compares the two.
+func Convert(ctx context.Context, source, target string, o ConvertOptions) (err error) {
+	const op = "convert to"
+	st, err := regular("convert", source)
+	if err != nil {
+		return err
+	}
+	if err := mustNotExist(op, target); err != nil {
+		return err
+	}
+	held, err := hold(source, o.Force)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, held.Close()) }()
+	from, err := absolute(source)
+	if err != nil {
+		return err
+	}
+	if o.From == "" {
+		i, err := Inspect(ctx, source, "")
+		if err != nil {
+			return err
+		}
+		o.From = i.Format
+	}
+	need, err := o.measure(ctx, from)
+	if err != nil {
+		return opError("convert", source, err, "")
+	}
+	if err := needRoom(op, target, need); err != nil {
+		return err
+	}
+	d, err := newDraft(op, target, st.Mode().Perm())
+	if err != nil {
+		return err
+	}
+	if err := o.run(ctx, from, d); err != nil {
+		return errors.Join(opError(op, target, err, ""), d.discard())
+	}
+	return nil
+}
+
+// measure is how many bytes the result takes at most.
+func (o *ConvertOptions) measure(ctx context.Context, from string) (int64, error) {
+	args := append(o.shared("measure"), "--output=json", "-f", o.From, "-O", o.To, from)
+	out, err := qemuImg(ctx, nil, args...)
+	if errors.Is(err, backend.ErrUnsupported) || err != nil && ctx.Err() != nil {
+		return 0, err
+	}
+	var m struct {
+		Required int64 `json:"required"`
+	}
+	if err == nil {
+		err = json.Unmarshal(out, &m)
+	}
+	if err != nil {
+		return 0, nil // formats that cannot be measured are tried
+	}
+	if o.Compress {
+		// How far it can be compressed nobody knows; a hundredth is the least.
+		return m.Required / 100, nil
+	}
+	return m.Required, nil
+}
+
+// shared begins a command line; with Force a writer is put up with.
+func (o *ConvertOptions) shared(command string) []string {
+	if o.Force {
+		return []string{command, "-U"}
+	}
+	return []string{command}
+}
+
+// run converts into the draft; on failure nothing has the name.
+func (o *ConvertOptions) run(ctx context.Context, from string, d *draft) error {
+	m := &meter{report: o.Progress}
+	phase := PhaseConverting
+	temp, err := absolute(d.temp)
+	if err != nil {
+		return err
+	}
+	// qemu-img makes the file itself.
+	args := append(o.shared("convert"), "-p", "-W", "-m", "16", "-f", o.From, "-O", o.To)
+	if o.Compress {
+		args = append(args, "-c", "-o", "compression_type=zstd")
+		phase = PhaseCompressing
+	}
+	if _, err := qemuImg(ctx, &percents{m: m, phase: phase, total: sizeAt(from)}, append(args, from, temp)...); err != nil {
+		return err
+	}
+	if err := syncPath(d.temp); err != nil {
+		return plain(err)
+	}
+	if !o.NoVerify {
+		if err := forgetCached(d.temp); err != nil {
+			return plain(err)
+		}
+		args := append(o.shared("compare"), "-p", "-f", o.From, "-F", o.To, from, temp)
+		if _, err := qemuImg(ctx, &percents{m: m, phase: backend.PhaseVerifying, total: sizeAt(from)}, args...); err != nil {
+			if ctx.Err() == nil {
+				err = fmt.Errorf("%w: the new image is not what the old one is: %w", backend.ErrDamaged, err)
+			}
+			return err
+		}
+	}
+	return d.commit()
+}
+
+// sizeAt is a file's allocated size, for a progress to be told in bytes.
+func sizeAt(path string) int64 {
+	st, err := os.Stat(path)
+	if err != nil {
+		return 0
+	}
+	return allocated(st)
+}
+
+// percents reads qemu-img's progress, "    (12.34/100%)\r".
+type percents struct {
+	m     *meter
+	phase backend.Phase
+	total int64
+	begun bool
+	done  int64
+	rest  []byte
+}
+
+func (p *percents) Write(b []byte) (int, error) {
+	if !p.begun {
+		p.m.begin(p.phase, p.total)
+		p.begun = true
+	}
+	p.rest = append(p.rest, b...)
+	for {
+		line, after, found := bytes.Cut(p.rest, []byte("/100%)"))
+		if !found {
+			p.rest = p.rest[max(0, len(p.rest)-64):]
+			return len(b), nil
+		}
+		p.rest = after
+		if i := bytes.LastIndexByte(line, '('); i >= 0 {
+			p.take(string(line[i+1:]))
+		}
+	}
+}
+
+func (p *percents) take(number string) {
+	v, err := strconv.ParseFloat(number, 64)
+	if err != nil || v < 0 || v > 100 {
+		return // it is for the eye only
+	}
+	if done := int64(v / 100 * float64(p.total)); done > p.done {
+		p.m.add(done - p.done)
+		p.done = done
+	}
+}
