@@ -43,6 +43,7 @@ type Backups struct {
 	Catalogue Catalogue
 	Points    PointsPage
 	Schedules ScheduleList
+	active    map[backend.UUID]*backend.Transfer // that each VM is under
 	jobs      hostJobs
 	left      leftovers
 
@@ -258,6 +259,7 @@ func (s *Backups) take(st backend.BackupsState) bool {
 	}
 	first := !s.HasData
 	s.State, s.HasData = st, true
+	s.index()
 	s.list.note(st.Transfers, first, s.clock.Now())
 	s.rebuild()
 	return true
@@ -288,13 +290,18 @@ func (s *Backups) Transfer(id backend.TransferID) *backend.Transfer {
 }
 
 // Active returns the transfer that a VM is under, or nil.
-func (s *Backups) Active(id backend.UUID) *backend.Transfer {
+func (s *Backups) Active(id backend.UUID) *backend.Transfer { return s.active[id] }
+
+// index finds the transfer that each VM is under; of several the one that is
+// told first.
+func (s *Backups) index() {
+	s.active = map[backend.UUID]*backend.Transfer{}
 	for i := range s.State.Transfers {
-		if t := &s.State.Transfers[i]; t.Spec.VM.UUID == id && !id.IsZero() && !t.State.Ended() {
-			return t
+		t := &s.State.Transfers[i]
+		if id := t.Spec.VM.UUID; !t.State.Ended() && !id.IsZero() && s.active[id] == nil {
+			s.active[id] = t
 		}
 	}
-	return nil
 }
 
 // Point returns the point of that ID as it was last seen, or nil.

@@ -616,3 +616,93 @@ func TestKeepAndSizesAreReadAsTheyAreWritten(t *testing.T) {
 		}
 	}
 }
+
+func TestAPassphraseIsAskedForAndHandedOverOnceForEachTransfer(t *testing.T) {
+	var got []string
+	removed := 0
+	h, b, _ := backupHarness(t, func(b *fakeBackups, _ *fakeStore, o *Options) {
+		b.state.Repos[0].Encrypted = true
+		o.HandOver = func(p []byte) (string, func() error, error) {
+			got = append(got, string(p))
+			return fmt.Sprintf("/run/berth/handover-%d", len(got)), func() error { removed++; return nil }, nil
+		}
+	})
+	order := func() {
+		h.keys("1", "ctrl+a", "b")
+		h.press()
+	}
+	order()
+	if !strings.Contains(h.prompt().Title, "Passphrase of /backup") || len(b.specs) != 0 {
+		t.Fatalf("asked %q, ordered %+v", h.prompt().Title, b.specs)
+	}
+	h.text("secret")
+	h.keys("enter")
+	if len(b.specs) != 3 || b.specs[0].Repo.PassphraseFile == b.specs[2].Repo.PassphraseFile || !slices.Equal(got, []string{"secret", "secret", "secret"}) {
+		t.Fatalf("handed over %q, ordered %+v", got, b.specs)
+	}
+	if removed != 0 {
+		t.Error("what was handed over was taken away")
+	}
+	b.doErr = backend.ErrBusy
+	order()
+	h.text("secret")
+	h.keys("enter")
+	h.wantStatus(backend.ErrBusy.Error())
+	if removed != 3 {
+		t.Errorf("%d files were removed after nothing was ordered", removed)
+	}
+	order()
+	h.keys("esc")
+	if len(b.specs) != 3 {
+		t.Errorf("esc ordered %+v", b.specs[3:])
+	}
+}
+
+// prompt is the one that is open.
+func (h *harness) prompt() *Prompt {
+	h.t.Helper()
+	if n := len(h.app.Overlays); n > 0 {
+		if p, ok := h.app.Overlays[n-1].(*Prompt); ok {
+			return p
+		}
+	}
+	h.t.Fatalf("no prompt is open; status %q", h.status())
+	return nil
+}
+
+func TestARemovedScheduleComesBack(t *testing.T) {
+	h, b, _ := backupHarness(t, func(b *fakeBackups, _ *fakeStore, _ *Options) {
+		b.state.Schedules = []backend.Schedule{{ID: 7, Name: "nightly", Cron: "@daily", All: true}}
+	})
+	h.keys("shift+tab", "x", "y")
+	h.wantStatus("nightly: removed (u undoes it)")
+	h.keys("u")
+	if len(b.puts) != 1 || b.puts[0].ID != 0 || b.puts[0].Name != "nightly" || !b.puts[0].All {
+		t.Fatalf("put %+v", b.puts)
+	}
+}
+
+func TestTheListOfVMsFiltersAndSortsByBackup(t *testing.T) {
+	h, _, _ := backupHarness(t, func(b *fakeBackups, s *fakeStore, _ *Options) {
+		b.state.Points = []backend.Point{point("1", vmA(), backupNow, 3), point("2", vmB(), backupNow, 90)}
+	})
+	h.keys("1")
+	for expr, want := range map[string]string{"backup:none": "c", "backup:old,none": "b c", "backup:fresh": "a", "!backup:fresh": "b c", "": "a b c"} {
+		h.run(h.app.filter(expr))
+		if h.names() != want {
+			t.Errorf("%q shows %q, want %q", expr, h.names(), want)
+		}
+	}
+	h.run(h.app.filter(""))
+	h.run(h.app.Command("sort backup desc"))
+	if got := h.names(); got != "c b a" {
+		t.Errorf("by backup: %s", got)
+	}
+}
+
+func TestAVMWithoutDisksNeedsNoBackup(t *testing.T) {
+	h, _, _ := backupHarness(t, func(_ *fakeBackups, s *fakeStore, _ *Options) { s.vms[1].Disks = 0 })
+	if got := h.app.Fleet.Row(h.app.VMs.Visible()[1].Key()).Backup; got.Fresh != FreshUnused || h.app.Backups.NotFresh != 2 {
+		t.Errorf("b is %q, %d stand out", got.Fresh, h.app.Backups.NotFresh)
+	}
+}

@@ -241,6 +241,21 @@ func TestEveryBackupFrameIsExact(t *testing.T) {
 	}
 }
 
+func TestAPassphraseIsNotShown(t *testing.T) {
+	c, _, _ := backupsConsole(t, 80, 24, func(b *fakeBackups, _ *fakeStore, o *model.Options, _ *Look) {
+		b.state.Repos[0].Encrypted = true
+		o.HandOver = func([]byte) (string, func() error, error) { return "/run/x", func() error { return nil }, nil }
+	})
+	c.keys("b", "shift+tab", "enter")
+	for _, r := range "hunter2" {
+		c.keys(string(r))
+	}
+	c.want("Passphrase of /backup/main", "*******")
+	if strings.Contains(c.frame(), "hunter") {
+		t.Fatal("the passphrase is on the screen")
+	}
+}
+
 func TestBackupMouse(t *testing.T) {
 	c, _, _ := backupsConsole(t, 120, 40, nil)
 	click := func(x, y int) {
