@@ -230,3 +230,41 @@ func TestLabBackupReadsOn(t *testing.T) {
 		}
 	}
 }
+
+// TestLabBackupOfAStuckQEMU fails in bounded time, and holds up nobody else's.
+func TestLabBackupOfAStuckQEMU(t *testing.T) {
+	l := lab.Start(t, 1)
+	stuck := uuidOf(t, l.StartGuest(1, lab.Guest{Name: "stuck", DiskMiB: 8}))
+	well := uuidOf(t, l.StartGuest(1, lab.Guest{Name: "sound", DiskMiB: 8}))
+	h := onHost(t, l.Host(1).URI("unix"))
+	l.StopQEMU(1, "stuck")
+	defer l.ContQEMU(1, "stuck")
+	failed := make(chan error, 1)
+	go func() {
+		_, err := backuper(t, h).BeginBackup(t.Context(), backend.BackupRequest{VM: stuck, Checkpoint: "berth-00000012-1"})
+		failed <- err
+	}()
+	commit(t, begin(t, h, backend.BackupRequest{VM: well}))
+	if v := vm(t, h, well); v == nil {
+		t.Error("the list is not whole")
+	}
+	select {
+	case err := <-failed:
+		t.Errorf("it did not wait for the others: %v", err)
+	default:
+	}
+	select {
+	case err := <-failed:
+		if !errors.Is(err, backend.ErrTimeout) {
+			t.Errorf("BeginBackup: %v, want ErrTimeout", err)
+		}
+	case <-time.After(60 * time.Second):
+		t.Fatal("BeginBackup of a stuck QEMU does not return")
+	}
+	l.ContQEMU(1, "stuck")
+	l.Await("its answer", 60*time.Second, func() bool {
+		_, err := backuper(t, h).BackupFacts(t.Context(), stuck)
+		return err == nil
+	})
+	clean(t, l, "stuck")
+}

@@ -15,6 +15,7 @@ var tools = []struct{ name, pkg string }{
 	{"virsh", "libvirt-clients"},
 	{"qemu-system-x86_64", "qemu-system-x86"},
 	{"qemu-img", "qemu-utils"},
+	{"nbdcopy", "libnbd-bin"},
 	{"busybox", "busybox-static"},
 	{"qemu-ga", "qemu-guest-agent"},
 	{"sshd", "openssh-server"},
