@@ -10,6 +10,10 @@
 // closed, which is the only thing that frees a go-libvirt call, and dials
 // afresh at the next call (lane.go).
 //
+// Backups, other jobs and storage have lanes too; their data go beside libvirt,
+// over a way of its own to the machine (machine.go, dial/road.go), so that a
+// stuck call never ends a copy, nor a copy holds up a call.
+//
 // # What is asked how often
 //
 // While a Watch is open, Poll works from a table that events keep current
