@@ -120,7 +120,7 @@ func (p pkg) faults() (bad []string) {
 }
 
 // joins are the packages below backend that are there to join others.
-var joins = map[string][]string{"engine": {"queue", "store", "audit"}}
+var joins = map[string][]string{"engine": {"queue", "store", "audit", "image"}}
 
 func TestFaultsOfImportsAreFound(t *testing.T) {
 	for _, tt := range []struct {

@@ -18,6 +18,8 @@ type BackupsOptions struct {
 	Fleet func() []backend.Host
 	// Demo: backups within this process over the fleet, which is a demo's.
 	Demo bool
+	// Settled has the demo's wait until all that it begins with is there.
+	Settled bool
 	// OpenPlace is Program.OpenPlace.
 	OpenPlace OpenPlaceFunc
 	// Ensure sees to it that an engine runs, which running tells; nil in the demo.
@@ -70,7 +72,9 @@ func (a *app) withBackups(cmd *cobra.Command, do func(backend.Backups) error) (e
 }
 
 func (a *app) overBackups(ctx context.Context, f *fleet, do func(backend.Backups) error) (err error) {
-	b, err := a.openBackups(ctx, func() []backend.Host { return f.hosts })
+	o := a.backupsOptions(func() []backend.Host { return f.hosts })
+	o.Settled = true
+	b, err := a.Backups(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -79,11 +83,15 @@ func (a *app) overBackups(ctx context.Context, f *fleet, do func(backend.Backups
 }
 
 func (a *app) openBackups(ctx context.Context, hosts func() []backend.Host) (backend.Backups, error) {
+	return a.Backups(ctx, a.backupsOptions(hosts))
+}
+
+func (a *app) backupsOptions(hosts func() []backend.Host) BackupsOptions {
 	o := BackupsOptions{Config: a.config, Fleet: hosts, Demo: a.flags.demo, OpenPlace: a.OpenPlace, Env: a.Env, UID: a.UID}
 	if !a.flags.demo {
 		o.Ensure = a.ensureEngine
 	}
-	return a.Backups(ctx, o)
+	return o
 }
 
 // loadToChange loads the configuration for a command that changes something,

@@ -27,17 +27,21 @@ func (a *app) changeSchedules(cmd *cobra.Command, args []string, done string, do
 		if err != nil {
 			return err
 		}
-		var found []*backend.Schedule
+		var found []backend.Schedule
 		var errs []error
 		for _, arg := range args {
 			s, err := findSchedule(&st, arg)
-			found, errs = append(found, s), append(errs, err)
+			if err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			found = append(found, *s)
 		}
 		if err := errors.Join(errs...); err != nil {
 			return err
 		}
 		for _, s := range found {
-			if err := do(b, *s); err != nil {
+			if err := do(b, s); err != nil {
 				return err
 			}
 			if _, err := fmt.Fprintf(a.Stdout, "schedule %d: %s\n", s.ID, done); err != nil {
