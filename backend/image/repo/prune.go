@@ -116,7 +116,7 @@ func (p *pruning) run(ctx context.Context) error {
 	if p.o.DryRun {
 		return p.foretell(ctx)
 	}
-	for _, step := range []func(context.Context) error{p.rewritePacks, p.reindex, p.removePacks, p.tidy} {
+	for _, step := range []func(context.Context) error{p.drafts, p.rewritePacks, p.reindex, p.removePacks, p.tidy} {
 		if err := step(ctx); err != nil {
 			return err
 		}

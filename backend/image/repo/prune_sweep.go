@@ -230,13 +230,19 @@ func remove(ctx context.Context, p place.Place, name string) error {
 	return nil
 }
 
-// tidy removes what is left of other kinds.
-func (p *pruning) tidy(ctx context.Context) error {
+// drafts removes what dead processes left. It comes first: it makes room for
+// what has to be written.
+func (p *pruning) drafts(ctx context.Context) error {
 	n, err := p.r.place.RemoveDrafts(ctx, draftKeep)
 	p.rep.Others += n
-	if err != nil {
-		return err
+	if cannotWrite(err) { // not even for asking the clock
+		return nil
 	}
+	return err
+}
+
+// tidy removes what is left of other kinds.
+func (p *pruning) tidy(ctx context.Context) error {
 	points, err := p.names(ctx, pointsDir)
 	if err != nil {
 		return err
