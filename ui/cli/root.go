@@ -54,7 +54,7 @@ func (a *app) rootCommand() *cobra.Command {
 	root.SetHelpCommand(&cobra.Command{Hidden: true, Use: "no-help"})
 	root.SetFlagErrorFunc(flagError)
 	a.addGlobalFlags(root)
-	root.AddCommand(a.vmCommand(), a.infoCommand(), a.queueCommand(), a.backupCommand(), a.engineCommand(), a.completionCommand())
+	root.AddCommand(a.vmCommand(), a.infoCommand(), a.queueCommand(), a.backupCommand(), a.imageCommand(), a.poolCommand(), a.engineCommand(), a.completionCommand())
 	return root
 }
 
