@@ -2,6 +2,7 @@ package demo
 
 import (
 	"path/filepath"
+	"slices"
 	"time"
 
 	"berth/backend"
@@ -68,10 +69,12 @@ func (h *host) poolsOf() []*pool {
 	h.pools = []*pool{
 		{name: "base", kind: "dir", path: shelf + "base", active: true, autostart: true},
 		{name: "default", kind: "dir", path: filepath.Clean(shelf), active: true, autostart: true},
-		{name: "nfs-archive", kind: "netfs", path: "/var/lib/libvirt/archive",
-			trouble: "mount.nfs: Connection timed out: filer2.example.net:/export/archive"},
 		{name: "scratch", kind: "dir", path: "/var/lib/libvirt/scratch", active: true, autostart: true, capacity: 64 * gib, room: 24 * mib},
 		{name: "vg0", kind: "logical", path: "/dev/vg0", active: true, autostart: true, capacity: h.volumeGroup()},
+	}
+	if h == h.fleet.hosts[0] {
+		h.pools = slices.Insert(h.pools, 2, &pool{name: "nfs-archive", kind: "netfs", path: "/var/lib/libvirt/archive",
+			trouble: "mount.nfs: Connection timed out: filer2.example.net:/export/archive"})
 	}
 	return h.pools
 }
