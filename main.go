@@ -15,6 +15,7 @@ import (
 	"berth/backend"
 	"berth/backend/audit"
 	"berth/backend/demo"
+	"berth/backend/engine/demobackups"
 	"berth/backend/engine/demoqueue"
 	"berth/backend/host"
 	"berth/backend/libvirt"
@@ -108,7 +109,11 @@ func backups(ctx context.Context, o cli.BackupsOptions) (backend.Backups, error)
 	if !o.Demo {
 		return cli.OpenBackups(ctx, o)
 	}
-	return nil, fmt.Errorf("backups: %w", backend.ErrUnsupported)
+	b, err := demobackups.Open(ctx, demobackups.Options{Hosts: o.Fleet(), Keeper: demo.Keeper, Who: audit.Open("", o.Env).Who(), Settled: o.Settled})
+	if err != nil {
+		return nil, err
+	}
+	return b, nil
 }
 
 // console opens the screen with what the command line came to.

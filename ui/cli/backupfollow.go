@@ -44,13 +44,12 @@ type follower struct {
 	refs    refSource
 	queue   []backend.TransferSpec // that are not ordered yet
 
-	ids       []backend.TransferID // that were, in their order
-	told      map[backend.TransferID]toldOf
-	ended     map[backend.TransferID]bool
-	failed    int
-	live      *liveLines // nil: nobody watches
-	noEngine  time.Time  // since when none was seen
-	cancelled bool
+	ids      []backend.TransferID // that were, in their order
+	told     map[backend.TransferID]toldOf
+	ended    map[backend.TransferID]bool
+	failed   int
+	live     *liveLines // nil: nobody watches
+	noEngine time.Time  // since when none was seen
 }
 
 // toldOf is what was last said of a transfer.

@@ -72,6 +72,7 @@ func (p *labelled) overview(r *model.Row, now time.Time) {
 	p.line("Addresses", strings.Join(r.Addresses, " "))
 	p.line("Tags", strings.Join(r.Tags, " "))
 	p.line("Autostart", cell("autostart"))
+	p.line("Last backup", cell("backup"))
 	p.line("Persistent", cell("persistent"))
 	p.line("Note", r.Note)
 }

@@ -189,6 +189,9 @@ func (a *app) runList(cmd *cobra.Command, f *listFlags) (err error) {
 	if plan.needsQueue() {
 		a.noteJobs(cmd.Context(), rows)
 	}
+	if plan.needsBackups() {
+		a.noteBackups(cmd.Context(), rows)
+	}
 	if nobodyAnswered(answers) {
 		return errors.Join(errReported, a.printNothing(plan))
 	}

@@ -106,6 +106,7 @@ var columnKeys = map[string][]string{
 	"ip":         {"addresses"},
 	"uptime":     {"uptime_s"},
 	"stale":      {"stale_s"},
+	"backup":     {"backup_at"},
 }
 
 // printCSV writes raw values under the keys of JSON. What is not known is

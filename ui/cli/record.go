@@ -42,6 +42,7 @@ type record struct {
 	Note          string   `json:"note"`
 	MemorySource  *string  `json:"memory_source"`
 	Queue         string   `json:"queue"`
+	Backup        *string  `json:"backup_at"`
 }
 
 // recordHelp documents the keys, for --help.
@@ -72,14 +73,16 @@ not rename. null means not known.
   memory_source           who tells memory_bytes: "guest", its balloon driver, or
                           "host", the resident size of its QEMU, which may exceed
                           memory_max_bytes; null when that is not known
-  queue                   its job in the queue, as "queued #3", or empty`
+  queue                   its job in the queue, as "queued #3", or empty
+  backup_at               the moment that its last good backup is of, as berth knows
+                          it, or null`
 
 func newRecord(r *model.Row, now time.Time) record {
 	rec := record{
 		Host: backend.Clean(r.Host), Name: backend.Clean(r.Name), UUID: r.UUID.String(),
 		State: r.State.Word(), Reason: backend.Clean(r.Reason),
 		Title: backend.Clean(r.Title), OS: backend.Clean(r.OS), Tags: cleanAll(r.Tags), Note: backend.Clean(r.Note),
-		Queue:      backend.Clean(r.Queued),
+		Queue: backend.Clean(r.Queued), Backup: stamp(r.Backup.Good),
 		CPUPercent: rounded(r.Rates.CPU, 2), CPUOwnPercent: rounded(r.CPUOfOwn(), 2),
 		DiskRead: rounded(r.Rates.DiskRead, 0), DiskWrite: rounded(r.Rates.DiskWrite, 0),
 		DiskOps: rounded(r.Rates.DiskReadOps+r.Rates.DiskWriteOps, 1),

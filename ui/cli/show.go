@@ -105,6 +105,7 @@ func (a *app) showDetail(ctx context.Context, host backend.Host, row *model.Row,
 	if err != nil {
 		return err
 	}
+	a.noteBackups(ctx, rows[i:i+1])
 	rec := newDetailRecord(rows[i], &d, time.Now())
 	switch format {
 	case "json":
