@@ -118,7 +118,7 @@ func (m *Manifest) present(dir string) (errs []error) {
 }
 
 var (
-	errMissing = fmt.Errorf("the part is missing: %w", os.ErrNotExist)
+	errMissing = fmt.Errorf("%w: the part is missing", os.ErrNotExist)
 	errForeign = fmt.Errorf("%w: a part that the manifest does not know", backend.ErrInvalid)
 )
 
