@@ -272,6 +272,10 @@ func (h *host) checkResize(img *diskImage, size int64, shrink bool) error {
 	case v != nil && v.backup != nil:
 		return fmt.Errorf("%w: %s is being backed up", backend.ErrBusy, v.row.Name)
 	}
+	u := h.uses()
+	if above := u.backedBy[img.at]; len(above) > 0 {
+		return fmt.Errorf("%w: it is the backing file of %s", backend.ErrBusy, strings.Join(above, ", "))
+	}
 	return h.openable(img)
 }
 
