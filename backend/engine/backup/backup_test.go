@@ -61,7 +61,7 @@ func TestWhyItIsFull(t *testing.T) {
 	}{
 		{"asked", "a full one was asked for", func() {}, func(s *backend.TransferSpec) { s.Backup.Full = true }},
 		{"gone", "the checkpoint of the last backup is gone", func() {
-			r.known(func(s *fakeState) { s.VMs["web1"].Checkpoints = []string{"somebody's"} })
+			r.known(func(s *fakeState) { r.host.drop(s.VMs["web1"], s.VMs["web1"].Checkpoints[0]) })
 		}, func(*backend.TransferSpec) {}},
 		{"bitmap", "its changes since the last backup are not known: ", func() {
 			n := 0

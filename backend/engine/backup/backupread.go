@@ -222,8 +222,8 @@ func closeDisks(list []source) error {
 	return errors.Join(errs...)
 }
 
-// toRead is how much of a disk has to be read: chunks with data, and of an
-// incremental one those that changed.
+// toRead is how much of a disk has to be read: all but zeroes, or the chunks that
+// hold a change, of which what is zero is left out only when the time comes.
 func toRead(ctx context.Context, r disk.Reader, incremental bool) (sum int64, err error) {
 	const chunk = repo.ChunkSize
 	counted := int64(0) // up to where chunks are counted
@@ -234,13 +234,13 @@ func toRead(ctx context.Context, r disk.Reader, incremental bool) (sum int64, er
 		}
 		for _, e := range list {
 			at = e.Offset + e.Length
-			if e.Kind != backend.ExtentData {
-				continue
-			}
-			from, to := max(e.Offset/chunk*chunk, counted), min((at+chunk-1)/chunk*chunk, r.Size())
-			if to > from {
-				sum += to - from
-				counted = to
+			switch {
+			case !incremental && e.Kind != backend.ExtentZero:
+				sum += e.Length
+			case incremental && e.Kind == backend.ExtentData:
+				from, to := max(e.Offset/chunk*chunk, counted), min((at+chunk-1)/chunk*chunk, r.Size())
+				sum += max(to-from, 0)
+				counted = max(counted, to)
 			}
 		}
 		if len(list) == 0 {

@@ -25,6 +25,7 @@ func (m *Manager) enterEnds(ctx context.Context) error {
 		}
 		m.mu.Lock()
 		m.ended = m.ended[1:]
+		delete(m.running, r.k.x.ID)
 		m.mu.Unlock()
 	}
 }

@@ -47,8 +47,6 @@ type run struct {
 	mu    sync.Mutex
 	words string    // why it waits
 	until time.Time // to when
-	told  bool      // that is in the store
-	token string
 
 	r   result
 	err error

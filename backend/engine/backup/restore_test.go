@@ -100,7 +100,9 @@ func TestWhatARestoreRefuses(t *testing.T) {
 	if x := r.ends(r.restore("other"), backend.TransferFailed); !strings.Contains(x.Words, "another VM of that name") {
 		t.Errorf("under a name that is taken: %s", x.Words)
 	}
-	x := r.ends(r.restore("copy", func(s *backend.TransferSpec) { s.Restore.Disks = map[string]string{"vda": filepath.Join(r.host.dir, "images", "other-vda.raw")} }), backend.TransferFailed)
+	x := r.ends(r.restore("copy", func(s *backend.TransferSpec) {
+		s.Restore.Disks = map[string]string{"vda": filepath.Join(r.host.dir, "images", "other-vda.raw")}
+	}), backend.TransferFailed)
 	if !strings.Contains(x.Words, "already") {
 		t.Errorf("over another's image: %s", x.Words)
 	}

@@ -88,9 +88,6 @@ func (k *task) clean(ctx context.Context) error {
 	return nil
 }
 
-// dirty reports whether there is something to clean.
-func (k *task) dirty() bool { return k.n.began() || len(k.n.Undo) > 0 }
-
 // record enters in the audit trail what was done to a host.
 func (k *task) record(verb, detail string, outcome error) {
 	s := &k.x.Spec

@@ -219,8 +219,7 @@ func (m *Manager) start(ctx context.Context, x backend.Transfer, n note) error {
 		if why := stopped(own); why != nil && r.err != nil && !errors.Is(r.err, errDies) {
 			r.err = errors.Join(why, r.err)
 		}
-		m.mu.Lock()
-		delete(m.running, x.ID)
+		m.mu.Lock() // it counts as running until its end is in the store
 		m.ended = append(m.ended, r)
 		m.retired = m.retired || errors.Is(r.err, errDies)
 		m.mu.Unlock()
