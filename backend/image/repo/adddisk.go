@@ -46,7 +46,7 @@ type adding struct {
 	disk        Disk
 	total       int64
 
-	cpu   chan struct{} // holds a token for each core that may work
+	cpu   chan *codec // who holds one may use a core
 	tasks chan *slot
 	order chan *slot
 
@@ -71,7 +71,7 @@ const (
 
 func (w *Writer) newAdding(ctx context.Context, d Disk, src disk.Reader, incremental bool) (*adding, error) {
 	d.Size, d.Data, d.Read, d.Full, d.Map = src.Size(), 0, 0, true, Map{}
-	a := &adding{w: w, src: src, disk: d, cpu: make(chan struct{}, w.repo.opts.Workers),
+	a := &adding{w: w, src: src, disk: d, cpu: make(chan *codec, w.repo.opts.Workers),
 		tasks: make(chan *slot), order: make(chan *slot, slotsAhead)}
 	if incremental && w.o.Base != nil {
 		if base, err := w.o.Base.Disk(d.Target); err == nil {
@@ -80,7 +80,7 @@ func (w *Writer) newAdding(ctx context.Context, d Disk, src disk.Reader, increme
 		}
 	}
 	for range cap(a.cpu) {
-		a.cpu <- struct{}{}
+		a.cpu <- newCodec(w.repo.crypt)
 	}
 	var err error
 	if a.total, err = toRead(ctx, src, a.incremental); err != nil {
@@ -97,7 +97,11 @@ func (a *adding) run(ctx context.Context) error {
 		g.Go(func() error { return a.work(ctx) })
 	}
 	g.Go(func() error { return a.mapped(ctx) })
-	if err := g.Wait(); err != nil {
+	err := g.Wait()
+	for range cap(a.cpu) {
+		(<-a.cpu).close()
+	}
+	if err != nil {
 		return err
 	}
 	a.disk.Read = a.done.Load()
@@ -174,15 +178,13 @@ func (a *adding) hand(ctx context.Context, s *slot) error {
 
 // work reads and stores chunks.
 func (a *adding) work(ctx context.Context) error {
-	c := newCodec(a.w.repo.crypt)
-	defer c.close()
 	buf := a.w.repo.buffers.get()
 	defer a.w.repo.buffers.put(buf)
 	for s := range a.tasks {
 		if err := a.read(ctx, s, buf); err != nil {
 			return err
 		}
-		if err := a.keep(ctx, s, c, buf); err != nil {
+		if err := a.keep(ctx, s, buf); err != nil {
 			return err
 		}
 		close(s.ready)
@@ -219,16 +221,17 @@ func (a *adding) read(ctx context.Context, s *slot, buf []byte) error {
 
 // keep stores a chunk that was read. It compresses when a core is free, and
 // lets others have that while it writes.
-func (a *adding) keep(ctx context.Context, s *slot, c *codec, buf []byte) error {
+func (a *adding) keep(ctx context.Context, s *slot, buf []byte) error {
 	began := time.Now()
+	var c *codec
 	select {
-	case <-a.cpu:
+	case c = <-a.cpu:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 	a.waiting.Add(int64(time.Since(began)))
 	chunk, err := a.compress(s, c, buf)
-	a.cpu <- struct{}{}
+	a.cpu <- c
 	if err != nil {
 		return err
 	}
@@ -248,12 +251,16 @@ func (a *adding) compress(s *slot, c *codec, buf []byte) (chunk *stowed, err err
 
 // mapped takes up ids in order and makes the map of them.
 func (a *adding) mapped(ctx context.Context) (err error) {
-	c := newCodec(a.w.repo.crypt)
-	defer c.close()
 	buf := a.w.repo.buffers.get()
 	defer a.w.repo.buffers.put(buf)
 	b := newMapBuilder(a.disk.Size, func(node []byte) (ChunkID, error) {
-		return a.w.store(c, buf, copy(buf[frameLen:], node), kindMap)
+		c := <-a.cpu // comes back soon, whatever becomes of the work
+		id, chunk, err := a.w.stow(c, buf, copy(buf[frameLen:], node), kindMap)
+		a.cpu <- c
+		if err != nil {
+			return id, err
+		}
+		return id, a.w.write(chunk)
 	})
 	for s := range a.order {
 		if s.ready != nil {

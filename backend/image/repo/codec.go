@@ -3,39 +3,10 @@ package repo
 import (
 	"bytes"
 	"fmt"
-	"sync"
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/zeebo/blake3"
 )
-
-// bufLen is what a buffer must hold: a frame with a chunk in it that did not
-// become smaller.
-const bufLen = frameLen + ChunkSize + tagSize
-
-// buffers are kept for reuse; a pool that the garbage collector empties would
-// make them anew at every turn.
-type buffers struct {
-	mu   sync.Mutex
-	free [][]byte
-}
-
-func (b *buffers) get() []byte {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if n := len(b.free); n > 0 {
-		buf := b.free[n-1]
-		b.free = b.free[:n-1]
-		return buf
-	}
-	return make([]byte, bufLen)
-}
-
-func (b *buffers) put(buf []byte) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.free = append(b.free, buf[:bufLen])
-}
 
 // codec compresses, decompresses and names chunks, for one goroutine.
 type codec struct {
@@ -50,9 +21,10 @@ func newCodec(c *crypt) *codec { return &codec{crypt: c, hash: c.hasher()} }
 func (c *codec) id(content []byte) ChunkID { return sumID(c.hash, content) }
 
 // compress appends content to dst, compressed, and reports whether that is
-// worth it.
+// worth it. The compressor itself goes over what has no pattern at the speed of
+// reading: guessing first would only cost.
 func (c *codec) compress(dst, content []byte) (out []byte, ok bool, err error) {
-	if len(content) < 64 || incompressible(content) {
+	if len(content) < 64 {
 		return dst, false, nil
 	}
 	if c.enc == nil {
@@ -66,8 +38,8 @@ func (c *codec) compress(dst, content []byte) (out []byte, ok bool, err error) {
 	return out, len(out)-len(dst) <= len(content)-len(content)/32, nil
 }
 
-// unpack returns a chunk's content, in the memory of dst when it is large
-// enough, or of stored. It has checked length and id.
+// unpack returns a chunk's content, in the memory of dst, a buffer, or of
+// stored. It has checked length and id.
 func (c *codec) unpack(dst []byte, f *frame, stored []byte) ([]byte, error) {
 	content := stored
 	if f.alg == algZstd {
@@ -80,7 +52,7 @@ func (c *codec) unpack(dst []byte, f *frame, stored []byte) ([]byte, error) {
 			c.dec = d
 		}
 		var err error
-		if content, err = c.dec.DecodeAll(stored, dst[:0:ChunkSize]); err != nil {
+		if content, err = c.dec.DecodeAll(stored, dst[frameLen:frameLen:frameLen+ChunkSize]); err != nil {
 			return nil, damaged("chunk %s: %w", f.id, err)
 		}
 	}
@@ -115,6 +87,3 @@ func isZero(b []byte) bool {
 	}
 	return bytes.Equal(b, zeroes[:len(b)])
 }
-
-// incompressible guesses from a few samples whether compressing is in vain.
-func incompressible(b []byte) bool { return false }

@@ -191,4 +191,4 @@ func newRepo(p place.Place, conf config, master []byte, o Options) *Repo {
 }
 
 // Close lets go of what is open; not of the place.
-func (r *Repo) Close() error { return r.index.close() }
+func (r *Repo) Close() error { return errors.Join(r.index.close(), r.buffers.close()) }
