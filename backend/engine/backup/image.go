@@ -161,7 +161,7 @@ func (c *copying) drop() {
 }
 
 // failed joins what went wrong with targets; left is how many are well.
-func (c *copying) failed() (err error, left int) {
+func (c *copying) failed() (left int, err error) {
 	for _, t := range c.copies {
 		if t.err != nil {
 			err = errors.Join(err, fmt.Errorf("%s: %w", backend.Clean(t.path), t.err))
@@ -169,7 +169,7 @@ func (c *copying) failed() (err error, left int) {
 			left++
 		}
 	}
-	return err, left
+	return left, err
 }
 
 // chunks reads what an image holds besides zeroes, and hands on piece by piece.
@@ -214,7 +214,7 @@ func (c *copying) write(ctx context.Context, b []byte, at int64) error {
 		}
 	}
 	all.Wait()
-	if err, left := c.failed(); left == 0 {
+	if left, err := c.failed(); left == 0 {
 		return err
 	}
 	return nil
@@ -267,6 +267,6 @@ func (c *copying) verify(ctx context.Context, r disk.Reader) error {
 		}
 		return nil
 	})
-	bad, _ := c.failed()
+	_, bad := c.failed()
 	return errors.Join(err, bad)
 }
