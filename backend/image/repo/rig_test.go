@@ -142,3 +142,8 @@ func restored(t *testing.T, r *Repo, m *Manifest) []byte {
 	}
 	return dst.data
 }
+
+// mapNodes are the nodes of a map.
+type mapNodes map[ChunkID][]byte
+
+func (m mapNodes) load(_ context.Context, id ChunkID) ([]byte, error) { return m[id], nil }
