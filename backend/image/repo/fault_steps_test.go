@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -88,10 +89,13 @@ func everyWork(t *testing.T) []work {
 			})
 		}, all},
 		{"copy to", func(ctx context.Context, s *scene, p place.Place) error {
-			from := newScene(t, false)
-			return withRepo(ctx, from, from.mem, func(src *Repo) error {
+			from := copySource(t)
+			return withRepo(ctx, from, from.mem.Clone(), func(src *Repo) error {
 				return withRepo(ctx, s, p, func(dst *Repo) error {
-					_, err := src.CopyTo(ctx, dst, nil, CopyOptions{})
+					rep, err := src.CopyTo(ctx, dst, nil, CopyOptions{})
+					if n := len(rep.Copied) + len(rep.Skipped); err == nil && n != len(from.points) {
+						return fmt.Errorf("%d points of %d are there", n, len(from.points))
+					}
 					return err
 				})
 			})
@@ -99,8 +103,26 @@ func everyWork(t *testing.T) []work {
 	}
 }
 
-// Each step of each work fails in turn, in each way: with an error, with the
-// answer lost, with half of a write done, with no room, and with the death of
+// copySource is a repository whose points no scene has: one, and one that
+// differs from it in a part.
+func copySource(t *testing.T) *scene {
+	t.Helper()
+	s := newScene(t, true)
+	for _, p := range s.points {
+		if err := s.mem.Remove(t.Context(), pointName(p.m.ID)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.points = nil
+	s.must(t, s.add(t.Context(), s.mem, thirdPoint()))
+	next := secondPoint(s.points[0])
+	next.vm, next.at = 3, started.Add(9*time.Hour)
+	s.must(t, s.add(t.Context(), s.mem, next))
+	return s
+}
+
+// Steps of each work fail in each way, spread evenly over all of them (every
+// single one with BERTH_EVERY_STEP=1): with an error, with the answer lost, with half of a write done, with no room, and with the death of
 // the process. Then all points that were there are whole, and the work can be
 // done again.
 func TestAnyStepMayFail(t *testing.T) {
@@ -122,6 +144,10 @@ func TestAnyStepMayFail(t *testing.T) {
 			}
 			n := 0
 			every := max(1, count.Steps()*len(kinds)/many(120, 25))
+			if os.Getenv("BERTH_EVERY_STEP") != "" {
+				every = 1
+			}
+			t.Logf("%d steps, each in %d ways, every %d. is tried", count.Steps(), len(kinds), every)
 			for _, kind := range slices.Sorted(keys(kinds)) {
 				for step := 1; step <= count.Steps(); step++ {
 					if n++; n%every == 0 {

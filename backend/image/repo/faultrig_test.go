@@ -113,7 +113,7 @@ func firstPoint() plan {
 // secondPoint changes a part of the first.
 func secondPoint(first madePoint) plan {
 	a := &mem{data: bytes.Clone(first.disks["vda"]), grain: 4096, dirty: map[int64]bool{}}
-	a.random(3, 2<<20+100, 800)
+	a.random(3, int64(len(a.data))-900, 800)
 	b := &mem{data: bytes.Clone(first.disks["vdb"]), grain: 4096, dirty: map[int64]bool{}}
 	return plan{vm: 1, at: started.Add(time.Hour), disks: map[string]*mem{"vda": a, "vdb": b}, base: &first.m}
 }
