@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -114,8 +115,9 @@ func initFailed(p place.Place, err error) error {
 	return &backend.OpError{Op: "make a repository", Target: p.URL(), Err: err}
 }
 
-// isEmpty wraps fs.ErrExist when something is in the place; keys without a
-// config are of an Init that was broken off.
+// isEmpty wraps fs.ErrExist when something is in the place. Keys without a
+// config are of an Init that was broken off, or is under way: they open nothing
+// but what has their config, and are left alone.
 func isEmpty(ctx context.Context, p place.Place) error {
 	files, err := p.List(ctx, ".")
 	if err != nil {
@@ -125,22 +127,18 @@ func isEmpty(ctx context.Context, p place.Place) error {
 	if err != nil {
 		return err
 	}
-	for _, f := range files {
-		if f.Name == configName {
-			return fmt.Errorf("there is one already: %w", fs.ErrExist)
-		}
-		return fmt.Errorf("it is not empty: %s: %w", f.Name, fs.ErrExist)
+	if slices.ContainsFunc(files, func(e place.Entry) bool { return e.Name == configName }) {
+		return fmt.Errorf("there is one already: %w", fs.ErrExist)
+	}
+	if len(files) > 0 {
+		return fmt.Errorf("it is not empty: %s: %w", files[0].Name, fs.ErrExist)
 	}
 	for _, f := range folders {
 		if f != keysDir && f != "lost+found" {
 			return fmt.Errorf("it is not empty: %s: %w", f, fs.ErrExist)
 		}
 	}
-	keys, err := p.List(ctx, keysDir)
-	for _, k := range keys {
-		err = errors.Join(err, p.Remove(ctx, k.Name))
-	}
-	return err
+	return nil
 }
 
 // Open opens a repository. It wraps fs.ErrNotExist when there is none,

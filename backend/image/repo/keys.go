@@ -179,8 +179,9 @@ func (r *Repo) unlock(ctx context.Context, s Secret) ([]byte, error) {
 		if len(content) != slotLen {
 			return nil, fmt.Errorf("%s: %w", k.name, damaged("it holds %d bytes", len(content)))
 		}
-		if !bytes.Equal(content[masterLen:], r.conf.sum[:]) {
-			return nil, fmt.Errorf("%s: %w", configName, damaged("it is not the one that key %s was made for", k.id))
+		if !bytes.Equal(content[masterLen:], r.conf.sum[:]) { // forged, or of an Init that was broken off
+			faults = errors.Join(faults, fmt.Errorf("%s: %w", configName, damaged("it is not the one that key %s was made for", k.id)))
+			continue
 		}
 		return content[:masterLen], nil
 	}
