@@ -139,8 +139,8 @@ func modelOptions(o cli.ConsoleOptions, names []string) model.Options {
 		Trail:       &audit.Trail{}, HostThemes: o.HostThemes, HostFrames: o.HostFrames, StartDemo: o.StartDemo,
 		Connect: o.Connect, Queue: o.Queue, QueueWords: cli.PolicyWords(),
 		Backups: o.Backups, BackupRepos: o.Repos, BackupFresh: c.Backup.Fresh, BackupLimit: c.Backup.Limit, BackupKeep: c.Backup.Keep,
-		DemoBackups: o.DemoBackups,
-		Save:        func(s model.Settings) (string, error) { return save(c.Paths.StateFile, s) },
+		DemoBackups: o.DemoBackups, HandOver: o.HandOver, Retain: cli.Retain,
+		Save: func(s model.Settings) (string, error) { return save(c.Paths.StateFile, s) },
 		Settings: model.Settings{
 			Theme: c.Theme, Columns: c.Columns, SortBy: o.SortBy, Desc: o.Desc,
 			Filter: c.Filter, Mouse: c.Mouse, Refresh: c.Refresh,

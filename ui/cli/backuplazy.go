@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"fmt"
 
 	"berth/backend"
 )
@@ -75,4 +76,17 @@ func (l *lazyBackups) RunSchedule(ctx context.Context, id int64) ([]backend.Tran
 		return nil, err
 	}
 	return b.RunSchedule(ctx, id)
+}
+
+// StartEngine sees to it that an engine runs, where these backups have one to
+// start.
+func (l *lazyBackups) StartEngine(ctx context.Context) error {
+	b, err := l.get(ctx)
+	if err != nil {
+		return err
+	}
+	if s, ok := b.(backend.EngineStarter); ok {
+		return s.StartEngine(ctx)
+	}
+	return fmt.Errorf("start the engine: %w", backend.ErrUnsupported)
 }

@@ -34,6 +34,8 @@ type ConsoleOptions struct {
 	// Backups likewise. Repos are repositories that environment and config name.
 	Backups backend.Backups
 	Repos   []backend.RepoRef
+	// HandOver puts a passphrase where the engine finds it, for one transfer.
+	HandOver func(passphrase []byte) (file string, undo func() error, err error)
 	// Env is the environment with the ascii setting applied.
 	Env     func(string) string
 	Version string
@@ -97,7 +99,7 @@ func (a *app) consoleOptions(f *fleet) (ConsoleOptions, error) {
 		},
 		Queue:   newLazyQueue(func(ctx context.Context) (backend.Queue, error) { return a.openQueue(ctx, hosts.all) }),
 		Backups: newLazyBackups(func(ctx context.Context) (backend.Backups, error) { return a.openBackups(ctx, hosts.all) }),
-		Repos:   repos,
+		Repos:   repos, HandOver: a.handOverTyped,
 	}, nil
 }
 

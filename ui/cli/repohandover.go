@@ -36,17 +36,25 @@ func (a *app) handOver(r *openRepo) (ref backend.RepoRef, undo func() error, err
 	if ref.PassphraseFile != "" || ref.IdentityFile != "" {
 		return ref, undo, nil
 	}
+	file, undo, err := a.handOverTyped(r.source.passphrase)
+	ref.PassphraseFile = file
+	return ref, undo, err
+}
+
+// handOverTyped writes a passphrase to a file for one transfer; undo removes it
+// when the transfer was not ordered.
+func (a *app) handOverTyped(passphrase []byte) (file string, undo func() error, err error) {
+	const op = "hand the passphrase to the engine"
+	undo = func() error { return nil }
 	dir := RuntimeDir(a.Env, a.UID)
 	if dir == "" {
-		return ref, undo, &backend.OpError{Op: "hand the passphrase to the engine", Err: errors.New("XDG_RUNTIME_DIR is not set, so there is no place in memory for it"),
+		return "", undo, &backend.OpError{Op: op, Err: errors.New("XDG_RUNTIME_DIR is not set, so there is no place in memory for it"),
 			Hint: "give --passphrase-file instead"}
 	}
-	file, err := writeSecret(dir, r.source.passphrase)
-	if err != nil {
-		return ref, undo, &backend.OpError{Op: "hand the passphrase to the engine", Err: err, Hint: "give --passphrase-file instead"}
+	if file, err = writeSecret(dir, passphrase); err != nil {
+		return "", undo, &backend.OpError{Op: op, Err: err, Hint: "give --passphrase-file instead"}
 	}
-	ref.PassphraseFile = file
-	return ref, func() error { return os.Remove(file) }, nil
+	return file, func() error { return os.Remove(file) }, nil
 }
 
 // writeSecret makes a file in a folder, both for this user alone.

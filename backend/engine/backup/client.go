@@ -171,6 +171,10 @@ func (c *Client) Refresh(ctx context.Context, ref backend.RepoRef) error {
 	return c.o.refresh(ctx, ref)
 }
 
+// StartEngine sees to it that an engine runs; one that runs is left alone. It
+// wraps backend.ErrEngine.
+func (c *Client) StartEngine(ctx context.Context) error { return c.ensure(ctx) }
+
 // ensure sees to it that an engine runs.
 func (c *Client) ensure(ctx context.Context) error {
 	if c.o.EnsureEngine == nil {

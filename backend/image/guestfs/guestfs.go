@@ -1,5 +1,5 @@
 // Package guestfs reads the file systems on guests' disks: ext2 to ext4 by
-// itself, FAT, ISO 9660 and squashfs through go-diskfs. Nothing is written.
+// itself, FAT and ISO 9660 through go-diskfs. Nothing is written.
 // What it reads was made by guests, who may be hostile: every length is bounded,
 // and no name leads anywhere but into the file system it is from.
 package guestfs
@@ -104,7 +104,7 @@ func (v *Volume) Open() (FS, error) {
 	switch v.Kind {
 	case "ext":
 		return openExt(v)
-	case "vfat", "iso9660", "squashfs":
+	case "vfat", "iso9660":
 		return openOther(v)
 	}
 	what := v.Kind

@@ -11,7 +11,6 @@ import (
 	"github.com/diskfs/go-diskfs/filesystem/fat16"
 	"github.com/diskfs/go-diskfs/filesystem/fat32"
 	"github.com/diskfs/go-diskfs/filesystem/iso9660"
-	"github.com/diskfs/go-diskfs/filesystem/squashfs"
 
 	"berth/backend"
 )
@@ -50,9 +49,6 @@ var readers = map[string][]func(*Volume) (filesystem.FileSystem, error){
 	},
 	"iso9660": {func(v *Volume) (filesystem.FileSystem, error) {
 		return orNil(iso9660.Read(v.source, v.Size, v.Offset, 0))
-	}},
-	"squashfs": {func(v *Volume) (filesystem.FileSystem, error) {
-		return orNil(squashfs.Read(v.source, v.Size, v.Offset, 0))
 	}},
 }
 
