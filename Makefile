@@ -7,7 +7,7 @@ LAB     ?= $(if $(filter 0,$(shell id -u)),1,0)
 # The next is for checks of the checks: make test TESTFLAGS=-race
 TESTFLAGS ?=
 
-.PHONY: help build run-demo test bench screenshots docs fmt lint clean
+.PHONY: help build run-demo test bench bench-backup screenshots docs fmt lint clean
 
 help: ## tell the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | column -t -s '|'
@@ -32,6 +32,11 @@ endif
 bench: build ## measure berth beside virsh on the lab, as root
 	@$(LABDIR)/scripts/install
 	go run ./backend/backendtest/bench -berth ./berth
+
+bench-backup: build ## measure backups and copies beside other tools, as root
+	@$(LABDIR)/scripts/install
+	@command -v restic virtnbdbackup zstd >/dev/null || apt-get install -y -qq --no-install-recommends restic virtnbdbackup zstd >/dev/null
+	go run ./backend/backendtest/benchbackup -berth ./berth
 
 screenshots: VERSION = $(shell git describe --tags --abbrev=0 2>/dev/null || echo development)
 screenshots: build ## take screenshots/*.png of the program

@@ -177,16 +177,18 @@ type App struct {
 	added      []backend.Host  // hosts that joined while berth ran
 	connecting map[string]bool // by URI
 	demoHosts  map[string]bool
-	trails     *trails
-	disabled   disabledCache
-	fromHost   *string  // the filter before a host's VMs were opened from the hosts
-	history    []string // commands of the palette, newest last
-	themed     bool     // a theme was chosen while berth ran
-	actions    []Action
-	byKey      map[string][]*Action
-	undo       *undoStep
-	logGen     int       // of the last question for the queue's log
-	flash      time.Time // when the next flash ends
+	// demoBackups are those of a demo that was started from the connect page.
+	demoBackups backend.Backups
+	trails      *trails
+	disabled    disabledCache
+	fromHost    *string  // the filter before a host's VMs were opened from the hosts
+	history     []string // commands of the palette, newest last
+	themed      bool     // a theme was chosen while berth ran
+	actions     []Action
+	byKey       map[string][]*Action
+	undo        *undoStep
+	logGen      int       // of the last question for the queue's log
+	flash       time.Time // when the next flash ends
 }
 
 // flashEnd redraws when a row has flashed long enough.

@@ -141,7 +141,8 @@ func (a *App) startDemo() tea.Cmd {
 	hosts, q := a.opt.StartDemo()
 	cmds := []tea.Cmd{a.Queue.replace(q)}
 	if a.opt.DemoBackups != nil {
-		cmds = append(cmds, a.Backups.replace(a.opt.DemoBackups()))
+		a.demoBackups = a.opt.DemoBackups()
+		cmds = append(cmds, a.Backups.replace(a.demoBackups))
 	}
 	for _, h := range hosts {
 		if a.Fleet.HostState(h.Name()) != nil {

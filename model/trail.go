@@ -47,8 +47,8 @@ func (t *trails) recorder(k backend.Key, name, verb, detail string) func(outcome
 }
 
 // Close waits until everything that was begun is written down, for at most
-// the given time, and closes the hosts that joined while berth ran. It is for
-// after the program has ended.
+// the given time, and closes the hosts that joined while berth ran, after the
+// demo's backups, which use them. It is for after the program has ended.
 func (a *App) Close(wait time.Duration) error {
 	a.quit()
 	done := make(chan struct{})
@@ -58,6 +58,9 @@ func (a *App) Close(wait time.Duration) error {
 	case <-time.After(wait):
 	}
 	var first error
+	if a.demoBackups != nil {
+		first = a.demoBackups.Close()
+	}
 	for _, h := range a.added {
 		if err := h.Close(); err != nil && first == nil {
 			first = err

@@ -22,7 +22,7 @@ func TestReadmeIsUpToDate(t *testing.T) {
 	text := string(b)
 	for name, made := range map[string]string{
 		"keys": model.KeysMarkdown(), "commands": model.CommandsMarkdown(), "filter": model.FilterMarkdown(),
-		"queue settings": config.QueueMarkdown(), "unit": "```ini\n" + cli.EngineUnit("/usr/local/bin/berth", "", false) + "```\n",
+		"queue settings": config.QueueMarkdown(), "backup settings": config.BackupMarkdown(), "unit": "```ini\n" + cli.EngineUnit("/usr/local/bin/berth", "", false) + "```\n",
 	} {
 		from, to := "<!-- "+name+": generated, make docs -->\n", "<!-- end "+name+" -->"
 		head, rest, ok := strings.Cut(text, from)
