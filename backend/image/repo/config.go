@@ -115,6 +115,10 @@ func initFailed(p place.Place, err error) error {
 	return &backend.OpError{Op: "make a repository", Target: p.URL(), Err: err}
 }
 
+// mostWorkers bounds memory on machines with many cores: each worker holds a
+// compressor and its chunks.
+const mostWorkers = 8
+
 // isEmpty wraps fs.ErrExist when something is in the place. Keys without a
 // config are of an Init that was broken off, or is under way: they open nothing
 // but what has their config, and are left alone.
@@ -175,7 +179,7 @@ func Open(ctx context.Context, p place.Place, s Secret, o Options) (*Repo, error
 
 func newRepo(p place.Place, conf config, master []byte, o Options) *Repo {
 	if o.Workers <= 0 {
-		o.Workers = runtime.GOMAXPROCS(0)
+		o.Workers = min(runtime.GOMAXPROCS(0), mostWorkers)
 	}
 	if o.Now == nil {
 		o.Now = time.Now

@@ -73,7 +73,7 @@ type Options struct {
 	// CacheDir keeps copies of the index of repositories that are not on this
 	// machine; empty: each lookup asks the place.
 	CacheDir string
-	Workers  int              // that compress or decompress; 0: as many as there are cores
+	Workers  int              // that compress or decompress; 0: as many as there are cores, but at most 8
 	Now      func() time.Time // nil: time.Now
 }
 
