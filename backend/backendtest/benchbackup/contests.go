@@ -109,7 +109,7 @@ func (s *scene) fullSealed() *contest {
 }
 
 func (s *scene) fullLive() *contest {
-	peer := &command{argv: s.host.Command("bash", "-ec", `virtnbdbackup -d live -l full --compress -o "$1" && sync`, "bench", s.path("virtnbd"))}
+	peer := &command{argv: s.host.Command("bash", "-ec", `virtnbdbackup -d peer -l full --compress -o "$1" && sync`, "bench", s.path("virtnbd"))}
 	return &contest{
 		name: "full backup of a running VM, compressed and hashed",
 		sides: []*side{
@@ -123,7 +123,7 @@ func (s *scene) fullLive() *contest {
 // unbacked deletes a peer's backup and its checkpoints.
 func (s *scene) unbacked(name string) func(context.Context) error {
 	return func(ctx context.Context) error {
-		script := `for c in $(virsh checkpoint-list live --name | grep ^virtnbdbackup); do virsh -q checkpoint-delete live "$c"; done`
+		script := `for c in $(virsh checkpoint-list peer --name); do virsh -q checkpoint-delete peer "$c"; done`
 		return errors.Join(s.gone(name)(ctx), s.onHost(ctx, script))
 	}
 }

@@ -61,17 +61,17 @@ func setUp(ctx context.Context, berth, dir string) (s *scene, err error) {
 
 func (s *scene) path(name string) string { return filepath.Join(s.dir, name) }
 
-// machines makes the two VMs.
+// machines makes the VMs: one that is off, and two that run.
 func (s *scene) machines(ctx context.Context) (err error) {
 	if s.lab, err = lab.Up(ctx, "", 1); err != nil {
 		return err
 	}
 	s.host = s.lab.Host(1)
 	images := filepath.Join(s.host.Dir, "lib", "images")
-	if err := shell(`cp --sparse=always "$1" "$2/still.raw"; qemu-img convert -O qcow2 "$1" "$2/live.qcow2"; sync`, s.image, images)(ctx); err != nil {
+	if err := shell(`cp --sparse=always "$1" "$2/still.raw"; qemu-img convert -O qcow2 "$1" "$2/live.qcow2"; cp "$2/live.qcow2" "$2/peer.qcow2"; sync`, s.image, images)(ctx); err != nil {
 		return err
 	}
-	for _, d := range []struct{ name, format string }{{"still", "raw"}, {"live", "qcow2"}} {
+	for _, d := range []struct{ name, format string }{{"still", "raw"}, {"live", "qcow2"}, {"peer", "qcow2"}} {
 		text, err := s.host.XML(lab.Guest{Name: d.name})
 		if err != nil {
 			return err
@@ -81,8 +81,12 @@ func (s *scene) machines(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	_, err = s.host.Virsh(ctx, "start", "live")
-	return err
+	for _, name := range []string{"live", "peer"} { // virtnbdbackup refuses a VM with checkpoints of others
+		if _, err := s.host.Virsh(ctx, "start", name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // close ends what setUp began.

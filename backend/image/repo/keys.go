@@ -33,11 +33,12 @@ const (
 	slotLen = masterLen + sha256.Size
 )
 
-// Argon2id's parameters for new keys: several passes over little memory, as a
+// Argon2id's parameters for new keys: as much work as RFC 9106 asks for where
+// memory is scarce (3 passes over 64 MiB), in more passes over less memory, as a
 // backup is to run in 64 MiB. They are stored with the key.
 const (
 	argonTime    = 8
-	argonMemory  = 32 << 10 // KiB
+	argonMemory  = 24 << 10 // KiB
 	argonThreads = 2
 
 	maxArgonTime   = 1000
