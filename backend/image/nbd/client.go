@@ -219,7 +219,11 @@ func (c *Client) once(ctx context.Context, timeout time.Duration, call *call) (*
 	limited, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	err = conn.do(limited, call)
-	if err != nil && limited.Err() != nil && ctx.Err() == nil {
+	switch {
+	case err == nil:
+	case ctx.Err() != nil: // whatever became of the connection, the caller gave up
+		err = endedBy(context.Cause(ctx))
+	case limited.Err() != nil:
 		conn.fail(err)
 	}
 	return conn, err
@@ -235,7 +239,7 @@ func (c *Client) again(ctx context.Context, fresh func() *call) (*call, *Conn, e
 			return call, conn, err
 		}
 		if pause(ctx, backoff(attempt)) != nil {
-			return nil, nil, err
+			return nil, nil, endedBy(context.Cause(ctx))
 		}
 	}
 }
