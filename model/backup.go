@@ -167,7 +167,7 @@ func (s *Backups) ask(wait bool) tea.Cmd {
 	return func() tea.Msg {
 		defer cancel()
 		if wait {
-			if err := awaitBackups(ctx, b, revision, patience); err != nil {
+			if err := awaitChange(ctx, b, revision, patience); err != nil {
 				return backupsMsg{gen: gen, err: err}
 			}
 		}
@@ -176,17 +176,6 @@ func (s *Backups) ask(wait bool) tea.Cmd {
 		st, err := b.State(ctx)
 		return backupsMsg{gen: gen, state: st, err: err}
 	}
-}
-
-// awaitBackups waits for another revision, but not for ever.
-func awaitBackups(ctx context.Context, b backend.Backups, revision int64, patience time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	err := b.Wait(ctx, revision)
-	if errors.Is(err, context.DeadlineExceeded) {
-		return nil
-	}
-	return err
 }
 
 // Update takes the screens' own messages; changed tells whether what is shown

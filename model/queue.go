@@ -156,7 +156,9 @@ func (s *Queue) ask(wait bool) tea.Cmd {
 }
 
 // awaitChange waits for another revision, but not for ever.
-func awaitChange(ctx context.Context, q backend.Queue, revision int64, patience time.Duration) error {
+func awaitChange(ctx context.Context, q interface {
+	Wait(ctx context.Context, revision int64) error
+}, revision int64, patience time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	err := q.Wait(ctx, revision)
