@@ -36,6 +36,8 @@ type begin struct {
 	t     *token
 	dir   string      // where the socket and the note go
 	since *checkpoint // nil: everything is read
+	// records are the disks whose images keep a record of what changes.
+	records map[string]bool
 }
 
 // beginLive takes a point in time of a running domain.
@@ -43,7 +45,7 @@ func (s *subject) beginLive(ctx context.Context, m dial.Machine, r *backend.Back
 	if err := s.mustBeFree(ctx); err != nil {
 		return nil, err
 	}
-	b := &begin{s: s, m: m, r: r, t: &token{VM: s.uuid(), Running: true, Checkpoint: r.Checkpoint, Since: r.Since, Drop: r.Drop, IOPaused: s.ioPaused()}}
+	b := &begin{s: s, m: m, r: r, records: map[string]bool{}, t: &token{VM: s.uuid(), Running: true, Checkpoint: r.Checkpoint, Since: r.Since, Drop: r.Drop, IOPaused: s.ioPaused()}}
 	if err := b.prepare(ctx); err != nil {
 		return nil, err
 	}
@@ -101,7 +103,7 @@ func (b *begin) prepare(ctx context.Context) error {
 		}
 	}
 	for _, d := range disks {
-		b.t.Disks = append(b.t.Disks, b.disk(d))
+		b.t.Disks = append(b.t.Disks, b.disk(ctx, d))
 	}
 	b.checkpointable()
 	if b.dir, err = b.s.runDir(ctx, b.m); err != nil {
@@ -116,13 +118,15 @@ func (b *begin) prepare(ctx context.Context) error {
 }
 
 // disk says how a disk is read.
-func (b *begin) disk(d backend.BackupDisk) tokenDisk {
+func (b *begin) disk(ctx context.Context, d backend.BackupDisk) tokenDisk {
 	t := tokenDisk{Target: d.Target, Path: d.Path, Format: d.Format, Size: d.Size, Skip: d.Skip}
+	if d.Skip != "" {
+		return t
+	}
+	t.WhyFull = b.noRecord(ctx, &d)
+	b.records[d.Target] = t.WhyFull == ""
 	switch {
-	case d.Skip != "":
-	case d.Format != "qcow2":
-		t.WhyFull = "a " + d.Format + " image keeps no record of what changes"
-	case b.since == nil: // the engine knows why
+	case t.WhyFull != "" || b.since == nil: // of which the engine knows why
 	case !b.since.records(d.Target):
 		t.WhyFull = "the checkpoint " + b.since.Name + " does not have this disk"
 	default:
@@ -131,15 +135,31 @@ func (b *begin) disk(d backend.BackupDisk) tokenDisk {
 	return t
 }
 
+// noRecord says why an image keeps no record of what changes, or nothing. That
+// of another machine's storage is libvirt's to refuse.
+func (b *begin) noRecord(ctx context.Context, d *backend.BackupDisk) string {
+	if d.Format != "qcow2" {
+		return "a " + d.Format + " image keeps no record of what changes"
+	}
+	q, err := readQcow2(ctx, b.m, d.Path)
+	if err == nil && q != nil && q.version < 3 {
+		return "a qcow2 image of version 2 keeps no record of what changes (while the VM is off, qemu-img amend -f qcow2 -o compat=1.1 makes it one of version 3)"
+	}
+	return ""
+}
+
 // checkpointable drops the new checkpoint where no disk can have one.
 func (b *begin) checkpointable() {
 	if b.t.Checkpoint == "" {
 		b.t.NoCheck = "none was asked for"
 		return
 	}
-	if !slices.ContainsFunc(b.t.Disks, func(d tokenDisk) bool { return d.Skip == "" && d.Format == "qcow2" }) {
-		b.t.Checkpoint, b.t.NoCheck = "", "none of its disks is qcow2, and other formats keep no record of what changes"
+	for _, does := range b.records {
+		if does {
+			return
+		}
 	}
+	b.t.Checkpoint, b.t.NoCheck = "", "none of its disks keeps a record of what changes: only qcow2 images of version 3 do"
 }
 
 // runDir is the folder that libvirt has for a running domain: its QEMU may make
@@ -363,7 +383,8 @@ func (b *begin) describe() (job string, point libvirt.OptString) {
 			c.Disks = append(c.Disks, checkpointDiskXML{name, "no"})
 			continue
 		}
-		disk := backupDiskXML{Name: name, Backup: "yes", Type: "file", ExportName: name, Scratch: &scratchXML{b.t.Scratch[i]}}
+		disk := backupDiskXML{Name: name, Backup: "yes", Type: "file", ExportName: name,
+			Scratch: &scratchXML{File: b.t.Scratch[i], Encryption: b.s.xml.Devices.Disks[i].luks()}}
 		switch {
 		case d.Incremental:
 			disk.ExportBitmap = dirtyBitmap(d.Target)
@@ -372,7 +393,7 @@ func (b *begin) describe() (job string, point libvirt.OptString) {
 		}
 		x.Disks = append(x.Disks, disk)
 		kind := "no"
-		if d.Format == "qcow2" {
+		if b.records[d.Target] {
 			kind = "bitmap"
 		}
 		c.Disks = append(c.Disks, checkpointDiskXML{name, kind})

@@ -105,24 +105,49 @@ func (s *subject) disk(ctx context.Context, x *diskXML) (backend.BackupDisk, err
 	if d.Skip != "" {
 		return d, nil
 	}
-	if x.Source.Pool != "" {
-		at, err := s.volumePath(ctx, &x.Source)
-		if err != nil {
-			return d, fmt.Errorf("disk %s: %w", d.Target, err)
-		}
-		d.Path = at
+	var err error
+	if d.Path, err = s.place(ctx, x); err == nil {
+		d.Size, err = s.size(ctx, x)
 	}
-	ctx, cancel := context.WithTimeout(ctx, questionWait)
-	defer cancel()
-	size, err := ask(ctx, s.h.backup, func(lv *libvirt.Libvirt) (uint64, error) {
-		_, capacity, _, err := lv.DomainGetBlockInfo(s.dom, x.Target.Dev, 0)
-		return capacity, err
-	})
 	if err != nil {
 		return d, fmt.Errorf("disk %s: %w", d.Target, coded(err))
 	}
-	d.Size = int64(size)
 	return d, nil
+}
+
+// place is the path of a disk's image, or what else names it.
+func (s *subject) place(ctx context.Context, x *diskXML) (string, error) {
+	if x.Source.Pool == "" {
+		return x.Source.place(), nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, questionWait)
+	defer cancel()
+	v, err := s.h.volumeOf(ctx, &x.Source)
+	if err != nil {
+		return "", err
+	}
+	return ask(ctx, s.h.backup, func(lv *libvirt.Libvirt) (string, error) { return lv.StorageVolGetPath(v) })
+}
+
+// size is how many bytes the guest sees. Of a domain that is off libvirt does
+// not follow volumes.
+func (s *subject) size(ctx context.Context, x *diskXML) (int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, questionWait)
+	defer cancel()
+	if x.Source.Pool != "" && !s.runs {
+		v, err := s.h.volumeOf(ctx, &x.Source)
+		if err != nil {
+			return 0, err
+		}
+		return ask(ctx, s.h.backup, func(lv *libvirt.Libvirt) (int64, error) {
+			_, capacity, _, err := lv.StorageVolGetInfo(v)
+			return int64(capacity), err
+		})
+	}
+	return ask(ctx, s.h.backup, func(lv *libvirt.Libvirt) (int64, error) {
+		_, capacity, _, err := lv.DomainGetBlockInfo(s.dom, x.Target.Dev, 0)
+		return int64(capacity), err
+	})
 }
 
 // plainWord reports whether s can be the name of a format or a device.
@@ -160,17 +185,6 @@ func (x *diskXML) skip(runs bool) string {
 		return "encrypted: it can be read only while the VM runs"
 	}
 	return ""
-}
-
-// volumePath is where a volume lies.
-func (s *subject) volumePath(ctx context.Context, src *sourceXML) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, questionWait)
-	defer cancel()
-	v, err := s.h.volumeOf(ctx, src)
-	if err != nil {
-		return "", err
-	}
-	return ask(ctx, s.h.backup, func(lv *libvirt.Libvirt) (string, error) { return lv.StorageVolGetPath(v) })
 }
 
 // operations are virDomainJobOperation, in words.

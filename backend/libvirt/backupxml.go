@@ -44,7 +44,8 @@ type backupDiskXML struct {
 }
 
 type scratchXML struct {
-	File string `xml:"file,attr"`
+	File       string         `xml:"file,attr"`
+	Encryption *encryptionXML `xml:"encryption"`
 }
 
 // newCheckpointXML makes a checkpoint.

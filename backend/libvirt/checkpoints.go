@@ -154,9 +154,12 @@ func (s *subject) removeBitmaps(ctx context.Context, name string) error {
 	}
 	for i := range s.xml.Devices.Disks {
 		x := &s.xml.Devices.Disks[i]
-		at := cmp.Or(x.Source.File, x.Source.Dev)
-		if x.Driver.Type != "qcow2" || x.skip(false) != "" || at == "" {
+		if x.Driver.Type != "qcow2" || x.skip(false) != "" {
 			continue
+		}
+		at, err := s.place(ctx, x)
+		if err != nil {
+			return err
 		}
 		info, err := inspect(ctx, m, at, x.Driver.Type)
 		if errors.Is(err, backend.ErrNoStorage) {

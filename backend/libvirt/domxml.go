@@ -104,8 +104,24 @@ type diskXML struct {
 	Shareable *struct{}   `xml:"shareable"`
 	Backing   *backingXML `xml:"backingStore"`
 	// Mirror is a block copy or the commit of an active image under way.
-	Mirror     *mirrorXML `xml:"mirror"`
-	Encryption *struct{}  `xml:"encryption"`
+	Mirror     *mirrorXML     `xml:"mirror"`
+	Encryption *encryptionXML `xml:"encryption"`
+}
+
+// encryptionXML says how an image is encrypted, and names the secret.
+type encryptionXML struct {
+	Format string `xml:"format,attr"` // "luks"
+	Inner  string `xml:",innerxml"`
+}
+
+// luks is the disk's encryption by QEMU, or nil.
+func (x *diskXML) luks() *encryptionXML {
+	for _, e := range []*encryptionXML{x.Source.Encryption, x.Encryption} {
+		if e != nil && e.Format == "luks" {
+			return e
+		}
+	}
+	return nil
 }
 
 type mirrorXML struct {
@@ -127,15 +143,15 @@ type backingXML struct {
 }
 
 type sourceXML struct {
-	File       string    `xml:"file,attr"`
-	Dev        string    `xml:"dev,attr"`
-	Dir        string    `xml:"dir,attr"`
-	Protocol   string    `xml:"protocol,attr"`
-	Name       string    `xml:"name,attr"`
-	Pool       string    `xml:"pool,attr"`
-	Volume     string    `xml:"volume,attr"`
-	Startup    string    `xml:"startupPolicy,attr"` // "mandatory", "requisite", "optional"
-	Encryption *struct{} `xml:"encryption"`
+	File       string         `xml:"file,attr"`
+	Dev        string         `xml:"dev,attr"`
+	Dir        string         `xml:"dir,attr"`
+	Protocol   string         `xml:"protocol,attr"`
+	Name       string         `xml:"name,attr"`
+	Pool       string         `xml:"pool,attr"`
+	Volume     string         `xml:"volume,attr"`
+	Startup    string         `xml:"startupPolicy,attr"` // "mandatory", "requisite", "optional"
+	Encryption *encryptionXML `xml:"encryption"`
 	Hosts      []struct {
 		Name string `xml:"name,attr"`
 		Port string `xml:"port,attr"`

@@ -67,6 +67,9 @@ func (h *Host) createVolume(ctx context.Context, s backend.ImageSpec, backing st
 	}
 	x := volumeXML{Name: s.Name, Capacity: volumeSizeXML{"bytes", strconv.FormatUint(s.Size, 10)}, Allocation: volumeSizeXML{"bytes", "0"}}
 	x.Target.Format.Type = s.Format
+	if s.Format == "qcow2" {
+		x.Target.Compat = "1.1" // libvirt's own default, version 2, has no room for dirty bitmaps
+	}
 	if s.Backing != "" {
 		x.Backing = &volumeBackingXML{Path: s.Backing, Format: volumeKindXML{backing}}
 	}

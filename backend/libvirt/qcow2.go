@@ -16,6 +16,7 @@ const (
 
 // qcow2 is what the header of such an image tells (docs/interop/qcow2.txt in QEMU).
 type qcow2 struct {
+	version   uint32 // 2 or 3
 	size      uint64
 	backing   string
 	encrypted bool
@@ -50,10 +51,11 @@ func parseQcow2(b []byte) *qcow2 {
 	if len(b) < 72 || !bytes.HasPrefix(b, []byte("QFI\xfb")) {
 		return nil
 	}
-	if v := be.Uint32(b[4:]); v != 2 && v != 3 {
+	version := be.Uint32(b[4:])
+	if version != 2 && version != 3 {
 		return nil
 	}
-	q := &qcow2{size: be.Uint64(b[24:]), encrypted: be.Uint32(b[32:]) != 0, count: be.Uint32(b[60:]), table: be.Uint64(b[64:])}
+	q := &qcow2{version: version, size: be.Uint64(b[24:]), encrypted: be.Uint32(b[32:]) != 0, count: be.Uint32(b[60:]), table: be.Uint64(b[64:])}
 	at, n := be.Uint64(b[8:]), uint64(be.Uint32(b[16:]))
 	if at > 0 && n <= 1023 && at < uint64(len(b)) && at+n <= uint64(len(b)) {
 		q.backing = string(b[at : at+n])

@@ -26,6 +26,7 @@ type volumeXML struct {
 	Allocation volumeSizeXML `xml:"allocation"`
 	Target     struct {
 		Path       string        `xml:"path,omitempty"`
+		Compat     string        `xml:"compat,omitempty"` // of qcow2: "1.1" is version 3
 		Format     volumeKindXML `xml:"format"`
 		Encryption *struct{}     `xml:"encryption"`
 		Timestamps *struct {
