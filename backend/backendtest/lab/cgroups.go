@@ -33,17 +33,25 @@ func CgroupsMissing() error {
 }
 
 // Cgroups restarts the host's libvirtd with control of its guests' CPU shares
-// and I/O weight. The groups are below one of the host's own, and go with it;
-// should the lab's owner die by SIGKILL, empty ones stay until the next use of
-// that name.
+// and I/O weight, unless it has that. The groups are below one of the host's
+// own, and go with it; should the lab's owner die by SIGKILL, empty ones stay
+// until the next use of that name.
 func (h *Host) Cgroups(ctx context.Context) error {
+	if h.cgroups {
+		return nil
+	}
 	if err := CgroupsMissing(); err != nil {
 		return err
 	}
+	h.cgroups = true // from here on there is something to remove
+	return h.makeCgroups(ctx)
+}
+
+// makeCgroups is Cgroups in one boot of the host.
+func (h *Host) makeCgroups(ctx context.Context) error {
 	if err := h.dropCgroups(); err != nil {
 		return err
 	}
-	h.cgroups = true
 	conf := filepath.Join(h.Dir, "etc", "qemu.conf")
 	text := strings.Replace(qemuConf, "cgroup_controllers = []", `cgroup_controllers = ["cpu", "blkio"]`, 1)
 	if err := os.WriteFile(conf, []byte(text), 0o644); err != nil {

@@ -123,7 +123,7 @@ func (h *Host) Boot(ctx context.Context) error {
 		return fmt.Errorf("lab: %s did not come up: %w: %s", h.Name, err, log)
 	}
 	if h.cgroups {
-		return h.Cgroups(ctx)
+		return h.makeCgroups(ctx)
 	}
 	return nil
 }
