@@ -20,7 +20,7 @@ import (
 // timing is how patient a store is.
 type timing struct {
 	busy time.Duration // how long a writer waits for another one
-	poll time.Duration // how often Wait looks for what other processes have done
+	poll time.Duration // how often Wait looks for what other processes have done that it cannot hear
 }
 
 // One look of Wait reads one row of a page that is in memory: 10 µs.
@@ -40,7 +40,9 @@ type Store struct {
 	file  os.FileInfo // which file it is; nil in memory
 
 	mu      sync.Mutex
-	changed chan struct{} // closed and replaced when this process has changed something
+	changed chan struct{} // closed and replaced when something has changed
+	bell    bell          // that of other processes; nil: nobody listens to it yet
+	deaf    bool          // it cannot be heard
 	closed  bool
 }
 
@@ -151,8 +153,12 @@ func (s *Store) Close() error {
 	}
 	s.closed = true
 	close(s.changed) // whoever waits finds the store closed
+	rung := s.bell
 	s.mu.Unlock()
 	var errs []error
+	if rung != nil {
+		errs = append(errs, rung.close())
+	}
 	if s.read != s.write {
 		errs = append(errs, s.read.Close())
 	}

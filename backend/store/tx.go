@@ -81,6 +81,7 @@ func (t *Tx) commit() error {
 	}
 	if t.dirty != 0 {
 		t.s.wake()
+		t.s.ring()
 	}
 	return nil
 }

@@ -36,8 +36,8 @@ func (s *Store) Revisions(ctx context.Context) (r Revisions, err error) {
 }
 
 // Wait returns when the queue's revision is another than the one given, or with
-// ctx's error when that ends. What this process changes wakes it at once; others
-// are noticed when it looks, some times a second.
+// ctx's error when that ends. Changes wake it at once, those of other processes
+// too (see bell).
 func (s *Store) Wait(ctx context.Context, revision int64) error {
 	return s.waitFor(ctx, func(r Revisions) bool { return r.Queue != revision })
 }
@@ -53,7 +53,7 @@ func (s *Store) WaitTransfers(ctx context.Context, sum int64) error {
 }
 
 func (s *Store) waitFor(ctx context.Context, changed func(Revisions) bool) error {
-	tick := time.NewTicker(s.poll)
+	tick := time.NewTicker(s.listen())
 	defer tick.Stop()
 	for {
 		woken := s.changes()
@@ -70,7 +70,7 @@ func (s *Store) waitFor(ctx context.Context, changed func(Revisions) bool) error
 	}
 }
 
-// changes is closed at this process's next change, or when the store is.
+// changes is closed at the next change, or when the store is.
 func (s *Store) changes() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
