@@ -302,12 +302,19 @@ func (b *begin) run(ctx context.Context) error {
 // beginOr begins the job, without a checkpoint where libvirt makes none.
 func (b *begin) beginOr(ctx context.Context) error {
 	err := b.begin(ctx)
+	for tries := 1; err != nil && tries < 3 && untimely(err); tries++ {
+		err = b.begin(ctx)
+	}
 	if err == nil || b.t.Checkpoint == "" || !b.noCheckpoints(err) {
 		return err
 	}
 	b.t.NoCheck, b.t.Checkpoint = "libvirt makes none: "+coded(err).Error(), ""
 	return b.begin(ctx)
 }
+
+// untimely reports whether QEMU could not time its key derivation for an
+// encrypted scratch file, as happens on a busy machine (before QEMU 9.1).
+func untimely(err error) bool { return strings.Contains(coded(err).Error(), "accurate CPU usage") }
 
 // noCheckpoints reports whether a begin failed for its checkpoint alone, as
 // with an image of qcow2's first version or a domain with snapshots.

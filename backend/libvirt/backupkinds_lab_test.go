@@ -63,7 +63,7 @@ qemu-io -c 'write -q -z -u 0 8M' -c 'write -q -P 0x5a 1M 2M' k-snap.qcow2; qemu-
 	read: `qemu-img convert -f qcow2 -O raw ../kinds/v.qcow2 "$1"`,
 }, {
 	name: "encrypted", size: 8 << 20, plain: "ZZZZZZZZZZZZZZZZ",
-	make: `printf s3cret >k-key; qemu-img create -q -f qcow2 --object secret,id=s,file=k-key -o encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10 k-luks.qcow2 8M
+	make: `printf s3cret >k-key; for i in 1 2 3 4 5; do qemu-img create -q -f qcow2 --object secret,id=s,file=k-key -o encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10 k-luks.qcow2 8M && break; done
 qemu-io --object secret,id=s,file=k-key --image-opts -c 'write -q -P 0x5a 1M 2M' driver=qcow2,file.filename=k-luks.qcow2,encrypt.key-secret=s
 printf '<secret private="no"><uuid>` + secretID + `</uuid><usage type="volume"><volume>/k-luks</volume></usage></secret>' >/tmp/secret.xml; virsh -q secret-define /tmp/secret.xml; virsh -q secret-set-value ` + secretID + ` --file k-key --plain`,
 	disk: fmt.Sprintf(fileDisk, "qcow2", "/var/lib/libvirt/images/k-luks.qcow2", "<encryption format='luks'><secret type='passphrase' uuid='"+secretID+"'/></encryption>"),

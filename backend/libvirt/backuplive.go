@@ -240,6 +240,7 @@ func (l *liveSession) end(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, jobWait)
 	defer cancel()
 	wait := 5 * time.Millisecond
+	var refused error
 	for first := true; ; first = false {
 		err := l.alive(ctx)
 		if errors.Is(err, backend.ErrNoJob) {
@@ -250,15 +251,18 @@ func (l *liveSession) end(ctx context.Context) error {
 		}
 		if first {
 			_, err = ask(ctx, l.s.h.backup, func(lv *libvirt.Libvirt) (struct{}, error) { return struct{}{}, lv.DomainAbortJob(l.s.dom) })
-			if err != nil && !hasCode(err, libvirt.ErrOperationInvalid) { // it has just ended
+			if err != nil && !isDaemons(err) {
 				return err
 			}
+			// It has just ended, or ends with its QEMU: libvirt takes half a minute
+			// to notice that one is gone during a job.
+			refused = coded(err)
 		}
 		select {
 		case <-time.After(wait):
 			wait = min(2*wait, 250*time.Millisecond)
 		case <-ctx.Done():
-			return fmt.Errorf("the job does not end: %w", ended(ctx))
+			return fmt.Errorf("the job does not end: %w", errors.Join(ended(ctx), refused))
 		}
 	}
 }
