@@ -33,7 +33,8 @@ type Manager struct {
 	running map[backend.TransferID]*run
 	ended   []*run // whose end is not in the store yet
 	pruned  time.Time
-	retired bool // by a fault of a test's: nothing is written any more
+	opens   time.Time // when a transfer was there last that opens repositories; zero: their keys are forgotten
+	retired bool      // by a fault of a test's: nothing is written any more
 }
 
 // run is one transfer under way.

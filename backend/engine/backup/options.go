@@ -70,6 +70,7 @@ type Options struct {
 	// undone.
 	Fault func(step string) error
 
+	keys       *repo.Keyring                                                                          // what opened repositories before
 	open       func(ctx context.Context, p place.Place, s repo.Secret, o repo.Options) (vault, error) // tests
 	openDisk   func(ctx context.Context, a backend.DiskAccess) (disk.Reader, error)
 	openWriter func(ctx context.Context, a backend.DiskAccess) (disk.Writer, error)
@@ -112,6 +113,9 @@ func (o *Options) complete() error {
 	}
 	if o.Clock == nil {
 		o.Clock = wall{}
+	}
+	if o.keys == nil {
+		o.keys = new(repo.Keyring)
 	}
 	if o.open == nil {
 		o.open = openVault

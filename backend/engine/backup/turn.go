@@ -47,6 +47,7 @@ func (m *Manager) turn(ctx context.Context) (wake time.Time, err error) {
 	if err != nil {
 		return wake, err
 	}
+	at = earlier(at, m.forgetKeys(b))
 	m.busy.Store(len(b.transfers) > 0 || slices.ContainsFunc(b.schedules, func(s backend.Schedule) bool { return !s.Disabled || b.rounds[s.ID].open() }))
 	m.hosts.closeIdle(m.inUse())
 	return earlier(wake, at), m.prune(ctx, b.now)
@@ -248,6 +249,25 @@ func (m *Manager) tokens(but backend.TransferID) (list []string) {
 		return list
 	}
 	return list
+}
+
+// keepKeys is how long what opens encrypted repositories is remembered when
+// nothing is to be done.
+const keepKeys = 5 * time.Minute
+
+// forgetKeys forgets it then, and says when to look again.
+func (m *Manager) forgetKeys(b *books) (wake time.Time) {
+	switch {
+	case len(b.transfers) > 0:
+		m.opens = b.now
+	case m.opens.IsZero():
+		return wake
+	case b.now.Sub(m.opens) >= keepKeys:
+		m.opens = time.Time{}
+		m.o.keys.Forget()
+		return wake
+	}
+	return m.opens.Add(keepKeys)
 }
 
 // inUse are the hosts that something works on.

@@ -66,6 +66,7 @@ func (o *Options) openRepo(ctx context.Context, ref backend.RepoRef) (*opened, e
 	if err != nil {
 		return nil, err
 	}
+	s.Keyring = o.keys
 	p, err := o.OpenPlace(ctx, ref.URL)
 	if err != nil {
 		return nil, err

@@ -71,17 +71,17 @@ func (s *keySlot) check() error {
 	return nil
 }
 
-// wrapping is the cipher that a passphrase makes.
-func (s *keySlot) wrapping(pass []byte) *crypt {
+// stretch makes a key of a passphrase.
+func (s *keySlot) stretch(pass []byte) []byte {
 	key := argon2.IDKey(pass, s.Salt, s.Time, s.Memory, s.Threads, 32)
 	debug.FreeOSMemory() // what Argon2 took is not wanted again
-	return &crypt{master: key}
+	return key
 }
 
 func (s *keySlot) sealFor(pass, content []byte) {
 	s.Kind, s.Salt, s.Time, s.Memory, s.Threads = "passphrase", make([]byte, 32), argonTime, argonMemory, argonThreads
 	rand.Read(s.Salt) // never fails (crypto/rand)
-	s.Sealed = s.wrapping(pass).aead("key", s.Salt).Seal(nil, nonce(nonceBox, 0), content, []byte(slotFormat))
+	s.Sealed = (&crypt{master: s.stretch(pass)}).aead("key", s.Salt).Seal(nil, nonce(nonceBox, 0), content, []byte(slotFormat))
 }
 
 func (s *keySlot) sealTo(to []age.Recipient, content []byte) error {
@@ -107,7 +107,8 @@ func (s *keySlot) open(secret Secret) ([]byte, bool) {
 		if len(secret.Passphrase) == 0 {
 			return nil, false
 		}
-		content, err := s.wrapping(secret.Passphrase).aead("key", s.Salt).Open(nil, nonce(nonceBox, 0), s.Sealed, []byte(slotFormat))
+		wrapping := crypt{master: secret.Keyring.stretched(s, secret.Passphrase)}
+		content, err := wrapping.aead("key", s.Salt).Open(nil, nonce(nonceBox, 0), s.Sealed, []byte(slotFormat))
 		return content, err == nil
 	}
 	if len(secret.Identities) == 0 {

@@ -44,6 +44,7 @@ const ChunkSize = 1 << 20
 type Secret struct {
 	Passphrase []byte
 	Identities []age.Identity
+	Keyring    *Keyring // remembers what the passphrase is stretched to; nil: nothing does
 }
 
 // IsZero reports whether there is no secret.
