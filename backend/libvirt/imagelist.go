@@ -30,6 +30,9 @@ type catalogue struct {
 	images map[string]*backend.Image
 	below  map[string]string // the backing file of each
 	formal map[string]string // the formats that definitions give
+	// real is which of the names of a file is listed: definitions may name it by
+	// way of symbolic links. Its keys have none.
+	real map[string]string
 }
 
 // isDaemons reports whether the daemon itself refused.
@@ -53,7 +56,7 @@ func (h *Host) Images(ctx context.Context) ([]backend.Image, error) {
 }
 
 func (h *Host) catalogue(ctx context.Context) (*catalogue, error) {
-	c := &catalogue{h: h, images: map[string]*backend.Image{}, below: map[string]string{}, formal: map[string]string{}}
+	c := &catalogue{h: h, images: map[string]*backend.Image{}, below: map[string]string{}, formal: map[string]string{}, real: map[string]string{}}
 	m, err := h.machine(ctx)
 	if err == nil {
 		c.m = m
@@ -61,6 +64,9 @@ func (h *Host) catalogue(ctx context.Context) (*catalogue, error) {
 		return nil, err
 	}
 	if err := c.volumes(ctx); err != nil {
+		return nil, err
+	}
+	if err := c.resolve(ctx); err != nil {
 		return nil, err
 	}
 	if err := c.domains(ctx); err != nil {
@@ -82,6 +88,51 @@ func (c *catalogue) image(at string) *backend.Image {
 		c.images[at] = i
 	}
 	return i
+}
+
+// resolve finds the real names of the volumes by those of their folders.
+func (c *catalogue) resolve(ctx context.Context) error {
+	dirs := map[string]string{}
+	for at := range c.images {
+		dir := path.Dir(at)
+		if _, known := dirs[dir]; !known && c.m != nil {
+			real, err := c.m.Real(ctx, dir)
+			if err != nil && ctx.Err() != nil {
+				return err
+			}
+			dirs[dir] = cmp.Or(real, dir)
+		}
+		c.real[path.Join(dirs[dir], path.Base(at))] = at
+	}
+	for over, at := range c.below {
+		if path.IsAbs(at) && c.images[at] == nil {
+			c.below[over] = c.names(ctx, at)[0]
+		}
+	}
+	return ctx.Err()
+}
+
+// names are the names under which a file is listed, or will be.
+func (c *catalogue) names(ctx context.Context, at string) []string {
+	at = path.Clean(at)
+	real := at
+	if c.m != nil {
+		if r, err := c.m.Real(ctx, at); err == nil { // else it is not there, or looked for in vain below
+			real = r
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	listed := c.real[real]
+	switch {
+	case listed == "":
+		c.real[real] = at
+	case listed != at && c.images[at] != nil:
+		return []string{at, listed}
+	case listed != at:
+		return []string{listed}
+	}
+	return []string{at}
 }
 
 // domains notes what the definitions use, the live and the stored ones.
@@ -145,27 +196,42 @@ func (c *catalogue) disk(ctx context.Context, d libvirt.Domain, active bool, x *
 		return nil
 	}
 	seen[x.Target.Dev+"\x00"+at] = true
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	i := c.image(path.Clean(at))
-	i.Users = append(i.Users, backend.ImageUser{
+	user := backend.ImageUser{
 		VM: backend.UUID(d.UUID), Name: backend.Clean(d.Name), Target: backend.Clean(x.Target.Dev), Active: active,
 		ReadOnly: x.ReadOnly != nil || x.Device == "cdrom",
-	})
-	c.formal[i.Path] = cmp.Or(c.formal[i.Path], backend.Clean(x.Driver.Type))
-	if x.Device == "cdrom" && i.Format == "" {
-		i.Format = "iso"
 	}
-	over := i.Path
+	names := c.names(ctx, at)
+	c.enter(names, &user, x)
 	for b := x.Backing; b != nil; b = b.Backing {
 		at := cmp.Or(b.Source.File, b.Source.Dev)
 		if !path.IsAbs(at) {
 			break
 		}
-		c.below[over] = path.Clean(at)
-		over = path.Clean(at)
+		below := c.names(ctx, at)
+		c.mu.Lock()
+		for _, over := range names {
+			c.below[over] = below[0]
+		}
+		c.mu.Unlock()
+		names = below
 	}
 	return nil
+}
+
+// enter notes who uses an image, under each of its names.
+func (c *catalogue) enter(names []string, user *backend.ImageUser, x *diskXML) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, name := range names {
+		i := c.image(name)
+		if !slices.Contains(i.Users, *user) {
+			i.Users = append(i.Users, *user)
+		}
+		c.formal[i.Path] = cmp.Or(c.formal[i.Path], backend.Clean(x.Driver.Type))
+		if x.Device == "cdrom" && i.Format == "" {
+			i.Format = "iso"
+		}
+	}
 }
 
 // chains enters every backing file and says what lies on what.
@@ -264,13 +330,17 @@ func (c *catalogue) header(ctx context.Context, i *backend.Image) error {
 	}
 	i.Format, i.Virtual, i.Encrypted, i.Snapshots = "qcow2", q.size, i.Encrypted || q.encrypted, q.snapshots
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if q.backing != "" && c.below[i.Path] == "" {
+	known := c.below[i.Path] != ""
+	c.mu.Unlock()
+	if q.backing != "" && !known {
 		at := strings.TrimPrefix(q.backing, "file:")
 		if !path.IsAbs(at) && !strings.Contains(at, ":") {
 			at = path.Join(path.Dir(i.Path), at)
 		}
-		c.below[i.Path] = path.Clean(at)
+		names := c.names(ctx, at)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.below[i.Path] = names[0]
 	}
 	return nil
 }
@@ -282,6 +352,9 @@ func (h *Host) findImage(ctx context.Context, at string) (*backend.Image, error)
 		return nil, err
 	}
 	i := c.images[path.Clean(at)]
+	if i == nil {
+		i = c.images[c.names(ctx, at)[0]]
+	}
 	if i == nil || i.Missing {
 		if i == nil && c.m != nil { // one that nothing names
 			if _, err := c.m.Stat(ctx, at); err == nil {

@@ -107,6 +107,28 @@ virsh -q define /tmp/d.xml`, name, format, file))
 	}
 }
 
+// TestLabImagesBehindLinks: an image that definitions name by way of symbolic
+// links is known to be used, whichever name it is to be deleted by.
+func TestLabImagesBehindLinks(t *testing.T) {
+	l := lab.Start(t, 1)
+	host1(t, l, `cd /var/lib/libvirt; mkdir -p pool elsewhere; ln -s /var/lib/libvirt/pool link; virsh -q pool-create-as behind dir --target /var/lib/libvirt/link
+cd pool; for n in one two base; do qemu-img create -q -f qcow2 $n.qcow2 1M; done; ln -s /var/lib/libvirt/pool/two.qcow2 ../elsewhere/two.qcow2
+qemu-img create -q -f qcow2 -b /var/lib/libvirt/pool/base.qcow2 -F qcow2 ../elsewhere/top.qcow2; virsh -q pool-refresh behind`)
+	for name, file := range map[string]string{"one": "pool/one.qcow2", "two": "elsewhere/two.qcow2", "top": "elsewhere/top.qcow2"} {
+		text := fmt.Sprintf("<domain type='qemu'><name>%s</name><memory>65536</memory><os><type>hvm</type></os><devices>%s</devices></domain>",
+			name, fmt.Sprintf(fileDisk, "qcow2", "/var/lib/libvirt/"+file, ""))
+		defineText(t, l, name, text)
+	}
+	for _, transport := range []string{"unix", "ssh"} {
+		h := onHost(t, l.Host(1).URI(transport))
+		for _, path := range []string{"link/one.qcow2", "pool/one.qcow2", "link/two.qcow2", "pool/two.qcow2", "elsewhere/two.qcow2", "link/base.qcow2", "pool/base.qcow2"} {
+			if err := h.(backend.Storage).DeleteImage(t.Context(), "/var/lib/libvirt/"+path); !errors.Is(err, backend.ErrBusy) {
+				t.Errorf("deleting %s over %s: %v", path, transport, err)
+			}
+		}
+	}
+}
+
 // TestLabThousandImages: a list of a thousand volumes is there in a second.
 func TestLabThousandImages(t *testing.T) {
 	l := lab.Start(t, 1)

@@ -32,6 +32,8 @@ type Machine interface {
 	Guard(ctx context.Context, argv ...string) (*Guard, error)
 
 	Stat(ctx context.Context, path string) (FileStat, error)
+	// Real is the path of the same file without symbolic links.
+	Real(ctx context.Context, path string) (string, error)
 	// ReadAt reads at most n bytes; fewer at the file's end.
 	ReadAt(ctx context.Context, path string, offset int64, n int) ([]byte, error)
 	// WriteFile writes a file, whole or not at all, replacing what is there.

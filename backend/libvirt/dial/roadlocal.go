@@ -93,6 +93,15 @@ func (m *localMachine) follow(path string) (string, error) {
 	return m.prefix() + real, nil
 }
 
+// Real implements Machine.
+func (m *localMachine) Real(_ context.Context, path string) (string, error) {
+	if m.root == nil {
+		return filepath.EvalSymlinks(path)
+	}
+	at, err := m.follow(path)
+	return strings.TrimPrefix(at, m.prefix()), err
+}
+
 // entry resolves a path but for its last part.
 func (m *localMachine) entry(path string) (string, error) {
 	if m.root == nil {

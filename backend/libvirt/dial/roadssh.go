@@ -143,6 +143,11 @@ func (m *sshMachine) ReadAt(ctx context.Context, path string, offset int64, n in
 	})
 }
 
+// Real implements Machine.
+func (m *sshMachine) Real(ctx context.Context, path string) (string, error) {
+	return do(ctx, m, "resolve", path, func(c *sftp.Client) (string, error) { return c.RealPath(path) })
+}
+
 // draft is a new file's name in the same folder.
 func draft(name string) string {
 	var b [6]byte
