@@ -10,15 +10,9 @@ import (
 	"berth/backend"
 )
 
-// How backups are followed: as the queue is, and sooner while bytes move.
-const (
-	backupsDeadline   = 10 * time.Second // for one answer
-	backupsWait       = 1 * time.Second  // for a change, before the state is asked for anyway: figures of what runs may change alone
-	backupsHiddenWait = 15 * time.Second // the same while another screen is shown
-	backupsPace       = 250 * time.Millisecond
-	backupsHiddenPace = 3 * time.Second
-	backupsStaleAfter = 45 * time.Second
-)
+// backupsPace is how backups are followed: sooner than the queue while somebody
+// looks, for the figures of what runs may change alone.
+var backupsPace = followPace{wait: time.Second, hiddenWait: 15 * time.Second}
 
 // errNoBackups is why there are no backups when nobody said more.
 var errNoBackups = errors.New("backups are not available in this session")
@@ -27,17 +21,9 @@ var errNoBackups = errors.New("backups are not available in this session")
 // of what there is to restore from, and the schedules. It is written only in
 // Update.
 type Backups struct {
-	ctx   context.Context
-	clock Clock
+	follower[backend.BackupsState]
 	fleet *Fleet
 	b     backend.Backups // nil: there are none
-	none  error           // why
-
-	State   backend.BackupsState
-	HasData bool
-	Err     error     // why the last question failed
-	Since   time.Time // of Err
-	At      time.Time // of the last answer
 
 	list      transferList
 	Catalogue Catalogue
@@ -55,22 +41,11 @@ type Backups struct {
 	fresh    time.Duration // after which a VM without a newer point stands out, where no schedule says
 	pending  map[backend.TransferID]string
 	requests int // that are under way
-
-	gen      int // answers to older questions are dropped
-	shown    bool
-	asking   bool
-	failures int
-	cancel   context.CancelFunc
 }
 
 type (
-	// backupsMsg is the answer to one question for the state.
-	backupsMsg struct {
-		gen   int
-		state backend.BackupsState
-		err   error
-	}
-	backupsTick struct{ gen int }
+	backupsMsg  = followMsg[backend.BackupsState]
+	backupsTick = followTick[backend.BackupsState]
 )
 
 // DefaultFresh is after which time a VM without a newer backup stands out,
@@ -86,8 +61,12 @@ func NewBackups(ctx context.Context, clock Clock, fleet *Fleet, b backend.Backup
 	if fresh <= 0 {
 		fresh = DefaultFresh
 	}
-	s := &Backups{ctx: ctx, clock: clock, fleet: fleet, b: b, none: none, fresh: fresh,
-		pending: map[backend.TransferID]string{}}
+	s := &Backups{fleet: fleet, b: b, fresh: fresh, pending: map[backend.TransferID]string{}}
+	s.follower = follower[backend.BackupsState]{ctx: ctx, clock: clock, none: none, pace: backupsPace,
+		number: func(st *backend.BackupsState) int64 { return st.Revision }}
+	if b != nil {
+		s.source = b
+	}
 	s.Catalogue.init()
 	s.jobs.init()
 	return s
@@ -95,87 +74,20 @@ func NewBackups(ctx context.Context, clock Clock, fleet *Fleet, b backend.Backup
 
 // replace goes on with other backups, and forgets all of those before.
 func (s *Backups) replace(b backend.Backups) tea.Cmd {
-	if s.cancel != nil {
-		s.cancel()
-	}
 	fresh := NewBackups(s.ctx, s.clock, s.fleet, b, nil, s.fresh)
-	fresh.gen, fresh.shown, fresh.jobs.gen, fresh.left.gen = s.gen+1, s.shown, s.jobs.gen+1, s.left.gen+1
+	fresh.succeed(&s.follower)
+	fresh.jobs.gen, fresh.left.gen = s.jobs.gen+1, s.left.gen+1
 	*s = *fresh
 	return s.Init()
-}
-
-// Missing says why there are no backups, or nil when there are.
-func (s *Backups) Missing() error {
-	if s.b == nil {
-		return s.none
-	}
-	return nil
-}
-
-// Init asks for the first state.
-func (s *Backups) Init() tea.Cmd {
-	if s.b == nil {
-		return nil
-	}
-	return s.AskNow()
 }
 
 // Show tells whether one of the screens is looked at: then changes are shown
 // at once, and hosts are asked for the jobs of others.
 func (s *Backups) Show(on bool) tea.Cmd {
-	if on == s.shown {
-		return nil
+	if s.show(on) && on {
+		return tea.Batch(s.askJobs(), s.askLeftovers(), s.AskNow())
 	}
-	s.shown = on
-	var cmds []tea.Cmd
-	if on {
-		cmds = append(cmds, s.askJobs(), s.askLeftovers())
-		if s.b != nil {
-			cmds = append(cmds, s.AskNow())
-		}
-	}
-	return tea.Batch(cmds...)
-}
-
-// Stale reports whether the state is older than it should be, and since when
-// nothing was heard.
-func (s *Backups) Stale() (time.Time, bool) {
-	return s.At, s.Err != nil || (s.HasData && s.clock.Now().Sub(s.At) > backupsStaleAfter)
-}
-
-// AskNow asks for the state at once and gives up on what was asked before.
-func (s *Backups) AskNow() tea.Cmd {
-	if s.b == nil {
-		return nil
-	}
-	if s.cancel != nil {
-		s.cancel()
-	}
-	s.gen++
-	return s.ask(false)
-}
-
-// ask begins the one question that is under way: the state, after a change
-// where wait is set.
-func (s *Backups) ask(wait bool) tea.Cmd {
-	ctx, cancel := context.WithCancel(s.ctx)
-	s.cancel, s.asking = cancel, true
-	b, gen, revision, patience := s.b, s.gen, s.State.Revision, backupsHiddenWait
-	if s.shown {
-		patience = backupsWait
-	}
-	return func() tea.Msg {
-		defer cancel()
-		if wait {
-			if err := awaitChange(ctx, b, revision, patience); err != nil {
-				return backupsMsg{gen: gen, err: err}
-			}
-		}
-		ctx, cancel := context.WithTimeout(ctx, backupsDeadline)
-		defer cancel()
-		st, err := b.State(ctx)
-		return backupsMsg{gen: gen, state: st, err: err}
-	}
+	return nil
 }
 
 // Update takes the screens' own messages; changed tells whether what is shown
@@ -183,15 +95,9 @@ func (s *Backups) ask(wait bool) tea.Cmd {
 func (s *Backups) Update(msg tea.Msg) (changed bool, cmd tea.Cmd) {
 	switch m := msg.(type) {
 	case backupsTick:
-		if m.gen == s.gen && !s.asking {
-			return false, s.ask(s.Err == nil && s.HasData)
-		}
+		return false, s.ticked(m)
 	case backupsMsg:
-		if m.gen != s.gen {
-			return false, nil
-		}
-		s.asking, s.cancel = false, nil
-		return s.answered(m)
+		return s.answered(m, s.same, s.take)
 	case hostJobsMsg, hostJobsTick:
 		return s.onHostJobs(m)
 	case leftoversMsg, leftoversTick:
@@ -199,31 +105,6 @@ func (s *Backups) Update(msg tea.Msg) (changed bool, cmd tea.Cmd) {
 	}
 	return false, nil
 }
-
-func (s *Backups) answered(m backupsMsg) (changed bool, cmd tea.Cmd) {
-	switch {
-	case s.ctx.Err() != nil: // berth is ending
-		return false, nil
-	case m.err != nil:
-		if s.Err == nil {
-			s.Since = s.clock.Now()
-		}
-		s.Err = m.err
-		s.failures++
-		return true, s.arm(queueBackoff(s.failures))
-	}
-	s.failures, s.Err, s.At = 0, nil, s.clock.Now()
-	if !s.same(&m.state) {
-		changed = s.take(m.state)
-	}
-	pace := backupsPace
-	if !s.shown {
-		pace = backupsHiddenPace
-	}
-	return changed, s.arm(pace)
-}
-
-func (s *Backups) arm(wait time.Duration) tea.Cmd { return s.clock.After(wait, backupsTick{s.gen}) }
 
 // same reports whether a state tells nothing that is not shown already.
 func (s *Backups) same(st *backend.BackupsState) bool {
@@ -243,11 +124,10 @@ func lastProgress(ts []backend.Transfer) time.Time {
 
 // take makes a state the one that is shown, unless it is older than that.
 func (s *Backups) take(st backend.BackupsState) bool {
-	if s.HasData && st.Revision < s.State.Revision {
+	first := !s.HasData
+	if !s.accept(st) {
 		return false
 	}
-	first := !s.HasData
-	s.State, s.HasData = st, true
 	s.index()
 	s.list.note(st.Transfers, first, s.clock.Now())
 	s.rebuild()

@@ -57,7 +57,7 @@ func TestAnOldAnswerOfTheBackupsIsDropped(t *testing.T) {
 
 func TestBackupsAreAskedRarelyWhileNobodyLooks(t *testing.T) {
 	h, b, s := backupHarness(t, nil)
-	if b.patience > backupsWait {
+	if b.patience > backupsPace.wait {
 		t.Errorf("waits %s for a change while shown", b.patience)
 	}
 	h.keys("1")
@@ -67,7 +67,7 @@ func TestBackupsAreAskedRarelyWhileNobodyLooks(t *testing.T) {
 	if n := b.asked - before; n > 11 || n < 2 {
 		t.Errorf("asked %d times in half a minute that nobody looks", n)
 	}
-	if b.patience < backupsWait {
+	if b.patience < backupsPace.wait {
 		t.Errorf("waits %s for a change while hidden", b.patience)
 	}
 	_ = s

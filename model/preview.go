@@ -115,7 +115,7 @@ func (a *App) think(f *Form) tea.Cmd {
 	p.asked, p.Busy = p.Version, true
 	q, parent, version, base := s.q, s.ctx, p.Version, p.base
 	return func() tea.Msg {
-		ctx, cancel := context.WithTimeout(parent, queueDeadline)
+		ctx, cancel := context.WithTimeout(parent, followDeadline)
 		defer cancel()
 		m := previewMsg{form: f, version: version, base: base}
 		if m.base == nil {

@@ -113,17 +113,17 @@ func TestQueueAnswersOfAnOlderGenerationAreDropped(t *testing.T) {
 func TestQueueIsAskedByOneQuestionAtATimeAndSeldomWhileHidden(t *testing.T) {
 	h, q := queueHarness(t, nil)
 	h.pass(time.Second)
-	if q.patience > queueWait || q.patience < queueWait/2 {
+	if q.patience > queuePace.wait || q.patience < queuePace.wait/2 {
 		t.Fatalf("a change is waited for %v", q.patience)
 	}
 	h.keys("1")
 	h.pass(4 * time.Second)
-	if q.patience > queueHiddenWait || q.patience < queueHiddenWait/2 {
+	if q.patience > queuePace.hiddenWait || q.patience < queuePace.hiddenWait/2 {
 		t.Fatalf("while hidden a change is waited for %v", q.patience)
 	}
 	before := q.asked
 	q.edit(func(*backend.QueueState) {})
-	h.pass(queueHiddenPace)
+	h.pass(followHidden)
 	if n := q.asked - before; n != 1 {
 		t.Fatalf("asked %d times after one change", n)
 	}

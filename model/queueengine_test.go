@@ -13,11 +13,11 @@ func TestQueueALostEngineIsSeenAndStartedAgain(t *testing.T) {
 	h, q := queueHarness(t, nil)
 	// A killed engine writes nothing: the revision stays as it is.
 	q.state.Engine = backend.EngineState{Lost: true}
-	h.pass(queueWait + queuePace)
+	h.pass(queuePace.wait + followEvery)
 	if got := strings.Join(q.done, ";"); got != "engine" {
 		t.Fatalf("done: %s", got)
 	}
-	h.pass(queueWait + queuePace)
+	h.pass(queuePace.wait + followEvery)
 	if !h.app.Queue.State.Engine.Running {
 		t.Fatal("the screen does not show the engine that runs again")
 	}

@@ -61,7 +61,7 @@ func (a *App) explain() tea.Cmd {
 	p.asking = true
 	q, ctx, gen, id := s.q, s.ctx, p.gen, p.ID
 	return func() tea.Msg {
-		ctx, cancel := context.WithTimeout(ctx, queueDeadline)
+		ctx, cancel := context.WithTimeout(ctx, followDeadline)
 		defer cancel()
 		e, err := q.Explain(ctx, id)
 		return explainMsg{gen: gen, data: e, err: err}

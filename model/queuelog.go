@@ -31,7 +31,7 @@ func (a *App) queueLog() tea.Cmd {
 	a.logGen++
 	gen := a.logGen
 	return func() tea.Msg {
-		ctx, cancel := context.WithTimeout(parent, queueDeadline)
+		ctx, cancel := context.WithTimeout(parent, followDeadline)
 		defer cancel()
 		events, err := q.Log(ctx, want)
 		return logReadMsg{gen: gen, job: want.Job, events: events, err: err}

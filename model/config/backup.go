@@ -32,12 +32,10 @@ type Backup struct {
 
 // defaultBackup are the settings of backups when nothing says anything.
 //
-// Two backups of one host share its disks and gain little over one after the
-// other; a repository takes two writers easily, and the second compresses while
-// the first waits for its guest. A backup made each night is a day old when the
-// next begins: two hours more let that one take its time.
+// A backup made each night is a day old when the next begins: two hours more let
+// that one take its time.
 func defaultBackup() Backup {
-	return Backup{Fresh: 26 * time.Hour, JobsPerHost: 1, JobsPerRepo: 2}
+	return Backup{Fresh: 26 * time.Hour, JobsPerHost: backend.DefaultJobsPerHost, JobsPerRepo: backend.DefaultJobsPerRepo}
 }
 
 // backupGroup is the key under which config files keep these settings.
