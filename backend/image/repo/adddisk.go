@@ -230,23 +230,20 @@ func (a *adding) keep(ctx context.Context, s *slot, buf []byte) error {
 		return ctx.Err()
 	}
 	a.waiting.Add(int64(time.Since(began)))
-	chunk, err := a.compress(s, c, buf)
+	chunk := a.compress(s, c, buf)
 	a.cpu <- c
-	if err != nil {
-		return err
-	}
 	began = time.Now()
-	err = a.w.write(chunk)
+	err := a.w.write(chunk)
 	a.writing.Add(int64(time.Since(began)))
 	return err
 }
 
-func (a *adding) compress(s *slot, c *codec, buf []byte) (chunk *stowed, err error) {
+func (a *adding) compress(s *slot, c *codec, buf []byte) (chunk *stowed) {
 	if isZero(buf[frameLen : frameLen+s.length]) {
-		return nil, nil
+		return nil
 	}
-	s.id, chunk, err = a.w.stow(c, buf, s.length, kindData)
-	return chunk, err
+	s.id, chunk = a.w.stow(c, buf, s.length, kindData)
+	return chunk
 }
 
 // mapped takes up ids in order and makes the map of them.
@@ -255,11 +252,8 @@ func (a *adding) mapped(ctx context.Context) (err error) {
 	defer a.w.repo.buffers.put(buf)
 	b := newMapBuilder(a.disk.Size, func(node []byte) (ChunkID, error) {
 		c := <-a.cpu // comes back soon, whatever becomes of the work
-		id, chunk, err := a.w.stow(c, buf, copy(buf[frameLen:], node), kindMap)
+		id, chunk := a.w.stow(c, buf, copy(buf[frameLen:], node), kindMap)
 		a.cpu <- c
-		if err != nil {
-			return id, err
-		}
 		return id, a.w.write(chunk)
 	})
 	for s := range a.order {

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 
+	"berth/backend/image/repo/fastzstd"
+
 	"github.com/klauspost/compress/zstd"
 	"github.com/zeebo/blake3"
 )
@@ -12,7 +14,7 @@ import (
 type codec struct {
 	crypt *crypt
 	hash  *blake3.Hasher
-	enc   *zstd.Encoder
+	enc   *fastzstd.Encoder
 	dec   *zstd.Decoder
 }
 
@@ -21,21 +23,15 @@ func newCodec(c *crypt) *codec { return &codec{crypt: c, hash: c.hasher()} }
 func (c *codec) id(content []byte) ChunkID { return sumID(c.hash, content) }
 
 // compress appends content to dst, compressed, and reports whether that is
-// worth it. The compressor itself goes over what has no pattern at the speed of
-// reading: guessing first would only cost.
-func (c *codec) compress(dst, content []byte) (out []byte, ok bool, err error) {
+// worth it: a thirtysecond less.
+func (c *codec) compress(dst, content []byte) (out []byte, ok bool) {
 	if len(content) < 64 {
-		return dst, false, nil
+		return dst, false
 	}
 	if c.enc == nil {
-		c.enc, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
-			zstd.WithWindowSize(ChunkSize), zstd.WithEncoderCRC(false), zstd.WithLowerEncoderMem(true))
-		if err != nil {
-			return dst, false, fmt.Errorf("zstd: %w", err)
-		}
+		c.enc = new(fastzstd.Encoder)
 	}
-	out = c.enc.EncodeAll(content, dst)
-	return out, len(out)-len(dst) <= len(content)-len(content)/32, nil
+	return c.enc.Append(dst, content, len(content)-len(content)/32)
 }
 
 // unpack returns a chunk's content, in the memory of dst, a buffer, or of
@@ -67,9 +63,6 @@ func (c *codec) unpack(dst []byte, f *frame, stored []byte) ([]byte, error) {
 
 // close lets go of what the compressor holds.
 func (c *codec) close() {
-	if c.enc != nil {
-		c.enc.Close() // never fails: it has no writer
-	}
 	if c.dec != nil {
 		c.dec.Close()
 	}

@@ -97,21 +97,20 @@ type stowed struct {
 // stow names a chunk and, unless it is there already, compresses it: then
 // chunk is not nil and is to be given to write. buf is a buffer with the chunk
 // behind frameLen bytes of room.
-func (w *Writer) stow(c *codec, buf []byte, n int, kind chunkKind) (id ChunkID, chunk *stowed, err error) {
+func (w *Writer) stow(c *codec, buf []byte, n int, kind chunkKind) (id ChunkID, chunk *stowed) {
 	content := buf[frameLen : frameLen+n]
 	id = c.id(content)
 	if !w.packer.claim(id) {
-		return id, nil, nil
+		return id, nil
 	}
 	s := &stowed{frame: frame{raw: uint32(n), kind: kind, id: id, alg: algRaw}, buf: buf[:frameLen+n]}
 	out := w.repo.buffers.get()
-	small, ok, err := c.compress(out[:frameLen], content)
-	if err == nil && ok {
+	if small, ok := c.compress(out[:frameLen], content); ok {
 		s.alg, s.buf, s.out = algZstd, small, out
-		return id, s, nil
+		return id, s
 	}
 	w.repo.buffers.put(out)
-	return id, s, err
+	return id, s
 }
 
 // write stores what stow made; nil is nothing.
@@ -129,10 +128,7 @@ func (w *Writer) write(s *stowed) error {
 
 // store is stow and write.
 func (w *Writer) store(c *codec, buf []byte, n int, kind chunkKind) (ChunkID, error) {
-	id, s, err := w.stow(c, buf, n, kind)
-	if err != nil {
-		return id, err
-	}
+	id, s := w.stow(c, buf, n, kind)
 	return id, w.write(s)
 }
 
