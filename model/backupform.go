@@ -194,24 +194,7 @@ func (a *App) backupWhy() string {
 	if why := a.backupsRefuse(); why != "" {
 		return why
 	}
-	rows := a.backupTargets()
-	var first error
-	for _, r := range rows {
-		err := a.canBackUp(r)
-		if err == nil {
-			return ""
-		}
-		if first == nil {
-			first = err
-		}
-	}
-	switch {
-	case len(rows) == 0:
-		return "no VM is selected that a host has"
-	case len(rows) > 1:
-		return fmt.Sprintf("none of the %d VMs can: %v", len(rows), first)
-	}
-	return first.Error()
+	return noneCan(a.backupTargets(), "no VM is selected that a host has", "VMs", a.canBackUp)
 }
 
 // backUp opens the form that backs the targets up.
@@ -224,15 +207,7 @@ func (a *App) backUp() tea.Cmd {
 	if cmd, slid := a.catalogueSlid(); slid {
 		return cmd
 	}
-	var vms []*Row
-	var left []string
-	for _, r := range a.backupTargets() {
-		if err := a.canBackUp(r); err != nil {
-			left = append(left, "left out: "+err.Error())
-			continue
-		}
-		vms = append(vms, r)
-	}
+	vms, left := ableOf(a.backupTargets(), nil, a.canBackUp)
 	if len(vms) == 0 {
 		return a.Warn("nothing is left that could be backed up")
 	}

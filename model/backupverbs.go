@@ -90,42 +90,25 @@ func (a *App) transferWhy(can func(*backend.Transfer) error) string {
 	if why := a.backupsRefuse(); why != "" {
 		return why
 	}
-	rows := a.Backups.rowTargets()
-	var first error
-	for _, r := range rows {
-		err := errOthersJob
-		if r.Transfer != nil {
-			err = can(r.Transfer)
-		}
-		if err == nil {
-			return ""
-		}
-		if first == nil {
-			first = err
-		}
-	}
-	switch {
-	case len(rows) == 0:
-		return errNothingSelected.Error()
-	case len(rows) > 1:
-		return fmt.Sprintf("none of the %d marked can: %v", len(rows), first)
-	}
-	return first.Error()
+	return noneCan(a.Backups.rowTargets(), errNothingSelected.Error(), "marked", onTransfer(can))
 }
 
-// ableTransfers are the transfers among the targets on which a verb makes sense, and
-// what is said of the others.
+// onTransfer is can for a line, which may be a job of somebody else's.
+func onTransfer(can func(*backend.Transfer) error) func(*TransferRow) error {
+	return func(r *TransferRow) error {
+		if r.Transfer == nil {
+			return errOthersJob
+		}
+		return can(r.Transfer)
+	}
+}
+
+// ableTransfers are the transfers among the targets on which a verb makes
+// sense, and what is said of the others.
 func (a *App) ableTransfers(can func(*backend.Transfer) error) (ts []*backend.Transfer, left []string) {
-	for _, r := range a.Backups.rowTargets() {
-		err := errOthersJob
-		if r.Transfer != nil {
-			err = can(r.Transfer)
-		}
-		if err != nil {
-			left = append(left, fmt.Sprintf("left out: %s: %v", backend.Clean(r.Name()), err))
-		} else {
-			ts = append(ts, r.Transfer)
-		}
+	rows, left := ableOf(a.Backups.rowTargets(), (*TransferRow).Name, onTransfer(can))
+	for _, r := range rows {
+		ts = append(ts, r.Transfer)
 	}
 	return ts, left
 }

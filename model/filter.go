@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"berth/model/config"
 )
@@ -52,11 +53,14 @@ type filterTerm struct {
 // FilterKeys lists the keys. A key's value must be a whole word of it, but for
 // state:, where the start of a state's word is enough so that the list narrows
 // while it is typed; what begins no state's word is an error. The error is a
-// *FilterError.
-func ParseFilter(expr string) (Filter, error) {
+// *FilterError. Ages are those of the wall clock.
+func ParseFilter(expr string) (Filter, error) { return parseFilter(expr, time.Now) }
+
+// parseFilter is ParseFilter with ages as of now.
+func parseFilter(expr string, now func() time.Time) (Filter, error) {
 	f := Filter{source: strings.TrimLeft(expr, " \t\r\n")}
 	for _, tok := range filterTokens(expr) {
-		key, match, err := tok.parse()
+		key, match, err := tok.parse(now)
 		if err != nil {
 			return Filter{}, &FilterError{Pos: tok.pos, Term: tok.raw, Problem: err.Error()}
 		}
@@ -181,7 +185,7 @@ func isBlank(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\
 type matcher = func(*Row) (holds, known bool)
 
 // parse makes the token's condition, and names the key it looks at.
-func (t *filterToken) parse() (key string, m matcher, err error) {
+func (t *filterToken) parse(now func() time.Time) (key string, m matcher, err error) {
 	if t.regex {
 		m, err = regexMatcher(t.text)
 		return "", m, err
@@ -202,7 +206,7 @@ func (t *filterToken) parse() (key string, m matcher, err error) {
 		}
 		return "", nil, noKey(name, op)
 	}
-	m, err = spec.parse(op, value, t.quoted[at+len(op):])
+	m, err = spec.parse(op, value, t.quoted[at+len(op):], now)
 	return name, m, err
 }
 

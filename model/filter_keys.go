@@ -29,7 +29,7 @@ func FilterKeys() []FilterKey {
 	return out
 }
 
-// keySpec is one key. Of text, texts, flag, number and special exactly one is set.
+// keySpec is one key. Of text, texts, flag, number, since and special exactly one is set.
 type keySpec struct {
 	help   string
 	values []string
@@ -40,6 +40,7 @@ type keySpec struct {
 	flag  func(*Row) bool
 	// number is compared as a number in the unit; NaN is unknown.
 	number  func(*Row) float64
+	since   func(*Row) time.Time // its age is compared as a number of seconds; zero is unknown
 	unit    numberUnit
 	special func(value string) (matcher, error) // for ':' '=' '!='
 }
@@ -66,7 +67,7 @@ func init() {
 		"backup": {help: "how well it is backed up: fresh, old, damaged, none", values: []string{"fresh", "old", "damaged", "none"},
 			text: func(r *Row) string { return strings.ToLower(r.Backup.Fresh.String()) }},
 		"backup_age": {help: "age of its last good backup: 26h 3d", unit: unitDuration,
-			number: func(r *Row) float64 { return secondsSince(r.Backup.Good) }},
+			since: func(r *Row) time.Time { return r.Backup.Good }},
 		"note": {help: "a part of its note", loose: true, text: func(r *Row) string { return r.Note }},
 		"ip":   {help: "the start of an address, or a network as 10.0.0.0/8", special: ipMatcher},
 		"state": {help: "its state; the start of its word will do", special: stateMatcher,
@@ -80,20 +81,18 @@ func init() {
 		"cpu_own":     {help: "CPU in percent of its vCPUs", unit: unitPercent, number: (*Row).CPUOfOwn},
 		"mem":         {help: "memory used: bytes (2G) or percent of its maximum (80%)", unit: unitMemory, number: memUsed},
 		"mem_percent": {help: "memory used in percent of its maximum", unit: unitPercent, number: (*Row).MemoryPercent},
-		"stale": {help: "age of its oldest figure: 10s 5m", unit: unitDuration,
-			number: func(r *Row) float64 { return secondsSince(OldestFigure(r)) }},
-		"vcpu":       {help: "virtual CPUs", unit: unitCount, number: vcpus},
-		"disk_read":  {help: "bytes read each second", unit: unitBytes, number: func(r *Row) float64 { return r.Rates.DiskRead }},
-		"disk_write": {help: "bytes written each second", unit: unitBytes, number: func(r *Row) float64 { return r.Rates.DiskWrite }},
-		"disk_ops":   {help: "disk requests each second", unit: unitCount, number: diskOps},
-		"net_rx":     {help: "bytes received each second", unit: unitBytes, number: func(r *Row) float64 { return r.Rates.NetRx }},
-		"net_tx":     {help: "bytes sent each second", unit: unitBytes, number: func(r *Row) float64 { return r.Rates.NetTx }},
-		"uptime": {help: "time since it started: 90s 15m 2h 3d", unit: unitDuration,
-			number: func(r *Row) float64 { return secondsSince(startedAt(r)) }},
-		"snapshots": {help: "number of snapshots", unit: unitCount, number: snapshots},
-		"disks":     {help: "number of disks", unit: unitCount, number: func(r *Row) float64 { return fact(r, r.Disks) }},
-		"nics":      {help: "number of network cards", unit: unitCount, number: func(r *Row) float64 { return fact(r, r.NICs) }},
-		"id":        {help: "libvirt's number for it", unit: unitCount, number: domainID},
+		"stale":       {help: "age of its oldest figure: 10s 5m", unit: unitDuration, since: OldestFigure},
+		"vcpu":        {help: "virtual CPUs", unit: unitCount, number: vcpus},
+		"disk_read":   {help: "bytes read each second", unit: unitBytes, number: func(r *Row) float64 { return r.Rates.DiskRead }},
+		"disk_write":  {help: "bytes written each second", unit: unitBytes, number: func(r *Row) float64 { return r.Rates.DiskWrite }},
+		"disk_ops":    {help: "disk requests each second", unit: unitCount, number: diskOps},
+		"net_rx":      {help: "bytes received each second", unit: unitBytes, number: func(r *Row) float64 { return r.Rates.NetRx }},
+		"net_tx":      {help: "bytes sent each second", unit: unitBytes, number: func(r *Row) float64 { return r.Rates.NetTx }},
+		"uptime":      {help: "time since it started: 90s 15m 2h 3d", unit: unitDuration, since: startedAt},
+		"snapshots":   {help: "number of snapshots", unit: unitCount, number: snapshots},
+		"disks":       {help: "number of disks", unit: unitCount, number: func(r *Row) float64 { return fact(r, r.Disks) }},
+		"nics":        {help: "number of network cards", unit: unitCount, number: func(r *Row) float64 { return fact(r, r.NICs) }},
+		"id":          {help: "libvirt's number for it", unit: unitCount, number: domainID},
 	}
 	for name := range filterKeys {
 		filterKeyNames = append(filterKeyNames, name)
@@ -102,12 +101,12 @@ func init() {
 }
 
 // parse makes the condition `key op value`.
-func (k *keySpec) parse(op, value string, quoted []bool) (matcher, error) {
+func (k *keySpec) parse(op, value string, quoted []bool, now func() time.Time) (matcher, error) {
 	if value == "" {
 		return nil, k.missing()
 	}
-	if k.number != nil {
-		return k.compare(op, value)
+	if k.number != nil || k.since != nil {
+		return k.compare(op, value, now)
 	}
 	not := op == "!="
 	if op != ":" && op != "=" && op != "==" && !not {
@@ -252,14 +251,17 @@ const (
 )
 
 // compare makes the condition `key op number`.
-func (k *keySpec) compare(op, value string) (matcher, error) {
+func (k *keySpec) compare(op, value string, now func() time.Time) (matcher, error) {
 	want, percent, err := parseNumber(value, k.unit)
 	if err != nil {
 		return nil, err
 	}
 	number := k.number
-	if percent {
+	switch {
+	case percent:
 		number = (*Row).MemoryPercent
+	case k.since != nil:
+		number = func(r *Row) float64 { return secondsBetween(k.since(r), now()) }
 	}
 	var test func(float64) bool
 	switch op {
@@ -356,11 +358,11 @@ func durationProblem(s string) error {
 	return fmt.Errorf("%q is not a time; write 90s, 15m, 2h or 3d", s)
 }
 
-func secondsSince(t time.Time) float64 {
-	if t.IsZero() {
+func secondsBetween(from, to time.Time) float64 {
+	if from.IsZero() {
 		return math.NaN()
 	}
-	return time.Since(t).Seconds()
+	return to.Sub(from).Seconds()
 }
 
 // fact is a number from the definition, unknown until that was read.

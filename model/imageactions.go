@@ -179,25 +179,10 @@ func (a *App) imageCan(i *backend.Image, can func(*backend.Image) error) error {
 	return can(i)
 }
 
+func imageName(i *backend.Image) string { return i.Name }
+
 func (a *App) imageWhy(can func(*backend.Image) error) string {
-	is := a.imageTargets()
-	var first error
-	for _, i := range is {
-		err := a.imageCan(i, can)
-		if err == nil {
-			return ""
-		}
-		if first == nil {
-			first = err
-		}
-	}
-	switch {
-	case len(is) == 0:
-		return "no image is selected"
-	case len(is) > 1:
-		return fmt.Sprintf("none of the %d marked images can: %v", len(is), first)
-	}
-	return first.Error()
+	return noneCan(a.imageTargets(), "no image is selected", "marked images", func(i *backend.Image) error { return a.imageCan(i, can) })
 }
 
 func (a *App) imageSlid() (tea.Cmd, bool) {

@@ -66,12 +66,8 @@ func (a *App) deleteImages() tea.Cmd {
 	}
 	c := Confirm{Yes: "Delete", Danger: true, Body: []string{"What is in them is gone for good. No VM and no other image that the host knows uses them; berth cannot know of what uses them from outside libvirt."}}
 	var keys []ImageKey
-	var left []string
-	for _, i := range a.imageTargets() {
-		if err := a.imageCan(i, deletable); err != nil {
-			left = append(left, fmt.Sprintf("left out: %s: %v", i.Name, err))
-			continue
-		}
+	able, left := ableOf(a.imageTargets(), imageName, func(i *backend.Image) error { return a.imageCan(i, deletable) })
+	for _, i := range able {
 		keys = append(keys, ImageKey{i.Host, i.Path})
 		c.Names = append(c.Names, fmt.Sprintf("%s on %s, %s %s", i.Path, i.Host, Bytes(float64(i.Real)), i.Format))
 	}

@@ -18,21 +18,15 @@ func (a *App) transferImage(kind backend.TransferKind) tea.Cmd {
 		return cmd
 	}
 	var keys []ImageKey
-	var left, names []string
-	var first *backend.Image
-	for _, i := range a.imageTargets() {
-		if err := a.imageCan(i, copyable); err != nil {
-			left = append(left, fmt.Sprintf("left out: %s: %v", i.Name, err))
-			continue
-		}
-		if first == nil {
-			first = i
-		}
+	var names []string
+	able, left := ableOf(a.imageTargets(), imageName, func(i *backend.Image) error { return a.imageCan(i, copyable) })
+	for _, i := range able {
 		keys, names = append(keys, ImageKey{i.Host, i.Path}), append(names, i.Name)
 	}
-	if first == nil {
+	if len(able) == 0 {
 		return a.Warn("nothing is left that it could be done to")
 	}
+	first := able[0]
 	dir, ext := path.Dir(first.Path), path.Ext(first.Path)
 	to := strings.TrimSuffix(first.Path, ext) + "-copy" + ext
 	help := "one or several paths, with commas; a folder ends in /"

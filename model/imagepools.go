@@ -190,21 +190,7 @@ func (a *App) poolCan(v *poolVerb, p *backend.Pool) error {
 }
 
 func (a *App) poolWhy(v *poolVerb) string {
-	ps := a.poolTargets()
-	var first error
-	for _, p := range ps {
-		err := a.poolCan(v, p)
-		if err == nil {
-			return ""
-		}
-		if first == nil {
-			first = err
-		}
-	}
-	if len(ps) == 0 {
-		return "no pool is selected"
-	}
-	return first.Error()
+	return noneCan(a.poolTargets(), "no pool is selected", "marked pools", func(p *backend.Pool) error { return a.poolCan(v, p) })
 }
 
 // poolDo does a verb to the targets, after a question where it takes something
@@ -214,20 +200,13 @@ func (a *App) poolDo(v *poolVerb) tea.Cmd {
 		a.Images.Pools.Move(0)
 		return a.Warn("the selected pool is gone; the same key again acts on the one that is selected now")
 	}
-	var can []*backend.Pool
+	can, left := ableOf(a.poolTargets(), func(p *backend.Pool) string { return p.Name }, func(p *backend.Pool) error { return a.poolCan(v, p) })
 	var names []string
-	for _, p := range a.poolTargets() {
-		if err := a.poolCan(v, p); err != nil {
-			names = append(names, fmt.Sprintf("left out: %s: %v", p.Name, err))
-			continue
-		}
-		can = append(can, p)
-		names = slices.Insert(names, len(can)-1, p.Name+" on "+p.Host)
-	}
 	var keys []PoolKey
 	for _, p := range can {
-		keys = append(keys, PoolKey{p.Host, p.Name})
+		keys, names = append(keys, PoolKey{p.Host, p.Name}), append(names, p.Name+" on "+p.Host)
 	}
+	names = append(names, left...)
 	if len(keys) == 0 {
 		return a.Warn(v.label + ": nothing is left that it could be done to")
 	}

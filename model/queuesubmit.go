@@ -38,24 +38,7 @@ func (a *App) submitDisabled() string {
 	if why := a.queueRefuses(); why != "" {
 		return why
 	}
-	rows := a.targets()
-	var first error
-	for _, r := range rows {
-		err := a.queueable(r)
-		if err == nil {
-			return ""
-		}
-		if first == nil {
-			first = err
-		}
-	}
-	switch {
-	case len(rows) == 0:
-		return "no VM is selected"
-	case len(rows) > 1:
-		return fmt.Sprintf("none of the %d marked VMs can: %v", len(rows), first)
-	}
-	return first.Error()
+	return noneCan(a.targets(), "no VM is selected", "marked VMs", a.queueable)
 }
 
 // submit opens the form that puts the targets in the queue.
@@ -63,14 +46,13 @@ func (a *App) submit() tea.Cmd {
 	if was, is, ok := a.slid(); ok {
 		return a.Warn(fmt.Sprintf("%s left the list; this is %s: the same key again acts on it", was, is))
 	}
-	var vms []backend.JobSpec
-	var left []string
-	for _, r := range a.targets() {
-		if err := a.queueable(r); err != nil {
-			left = append(left, "left out: "+err.Error())
-			continue
-		}
-		vms = append(vms, backend.JobSpec{VM: r.Key(), Name: r.Name})
+	rows, left := ableOf(a.targets(), nil, a.queueable)
+	if len(rows) == 0 {
+		return a.Warn("nothing is left that could be queued")
+	}
+	vms := make([]backend.JobSpec, len(rows))
+	for i, r := range rows {
+		vms[i] = backend.JobSpec{VM: r.Key(), Name: r.Name}
 	}
 	f := a.submitForm(vms)
 	f.Intro = append(f.Intro, left...)

@@ -108,24 +108,7 @@ func (a *App) jobDisabled(v *jobVerb) string {
 	if why := a.queueRefuses(); why != "" {
 		return why
 	}
-	jobs := a.jobTargets()
-	var first error
-	for _, j := range jobs {
-		err := v.can(j)
-		if err == nil {
-			return ""
-		}
-		if first == nil {
-			first = err
-		}
-	}
-	switch {
-	case len(jobs) == 0:
-		return "no job is selected"
-	case len(jobs) > 1:
-		return fmt.Sprintf("none of the %d marked jobs can: %v", len(jobs), first)
-	}
-	return first.Error()
+	return noneCan(a.jobTargets(), "no job is selected", "marked jobs", v.can)
 }
 
 // runJobVerb does a verb on the targets, after a question where it ends
@@ -144,14 +127,7 @@ func (a *App) runJobVerb(v *jobVerb) tea.Cmd {
 }
 
 func ableJobs(v *jobVerb, jobs []*backend.Job) (can []*backend.Job, left []string) {
-	for _, j := range jobs {
-		if err := v.can(j); err != nil {
-			left = append(left, fmt.Sprintf("left out: %s: %v", backend.Clean(j.Name), err))
-		} else {
-			can = append(can, j)
-		}
-	}
-	return can, left
+	return ableOf(jobs, func(j *backend.Job) string { return j.Name }, v.can)
 }
 
 // confirmJobs asks whether a verb is to be done, and lists every job.

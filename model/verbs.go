@@ -86,23 +86,7 @@ func (a *App) verbDisabled(v backend.Verb) string {
 }
 
 func (a *App) disabledOnAll(v backend.Verb, rows []*Row) string {
-	if len(rows) == 0 {
-		return "no VM is selected"
-	}
-	var first error
-	for _, r := range rows {
-		err := a.refuse(v, r)
-		if err == nil {
-			return ""
-		}
-		if first == nil {
-			first = err
-		}
-	}
-	if len(rows) > 1 {
-		return fmt.Sprintf("none of the %d marked VMs can: %v", len(rows), first)
-	}
-	return first.Error()
+	return noneCan(rows, "no VM is selected", "marked VMs", func(r *Row) error { return a.refuse(v, r) })
 }
 
 // slid reports that another VM than the person selected is under the cursor,

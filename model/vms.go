@@ -200,7 +200,7 @@ func (v *VMs) SortNext(step int) {
 // an error the last good filter stays in force.
 func (v *VMs) TypeFilter(text string) error {
 	v.filterText = text
-	f, err := ParseFilter(text)
+	f, err := parseFilter(text, v.fleet.clock.Now)
 	v.filterErr = err
 	if err == nil {
 		v.filter = f
@@ -211,7 +211,7 @@ func (v *VMs) TypeFilter(text string) error {
 
 // SetFilter filters by an expression. One with an error changes nothing.
 func (v *VMs) SetFilter(text string) error {
-	f, err := ParseFilter(text)
+	f, err := parseFilter(text, v.fleet.clock.Now)
 	if err != nil {
 		return err
 	}
