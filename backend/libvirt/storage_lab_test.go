@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -214,6 +215,20 @@ func TestLabHostFilesAndStreams(t *testing.T) {
 			var got bytes.Buffer
 			if err := s.Download(t.Context(), "default", "up-"+transport, &got); err != nil || !bytes.Equal(got.Bytes(), want) {
 				t.Errorf("%d of %d bytes came back, %v", got.Len(), len(want), err)
+			}
+			sparse := make([]byte, 40<<20+5000)
+			copy(sparse[8<<20+100:], want[:1<<20])
+			copy(sparse[20<<20:], want)
+			if err := s.Upload(t.Context(), "default", "sparse-"+transport, "raw", bytes.NewReader(sparse), int64(len(sparse))); err != nil {
+				t.Fatal(err)
+			}
+			got.Reset()
+			if err := s.Download(t.Context(), "default", "sparse-"+transport, &got); err != nil || !bytes.Equal(got.Bytes(), sparse) {
+				t.Errorf("of the one with holes %d of %d bytes came back, %v", got.Len(), len(sparse), err)
+			}
+			var st syscall.Stat_t
+			if err := syscall.Stat(l.Host(1).Dir+"/lib/images/sparse-"+transport, &st); err != nil || st.Blocks*512 > 8<<20 || st.Size != int64(len(sparse)) {
+				t.Errorf("its holes were filled: %d of %d bytes, %v", st.Blocks*512, st.Size, err)
 			}
 			if err := s.Upload(t.Context(), "default", "short-"+transport, "raw", bytes.NewReader(want[:1000]), int64(len(want))); err == nil {
 				t.Error("what is too short was taken")

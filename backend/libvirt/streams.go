@@ -1,6 +1,8 @@
 package libvirt
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -21,7 +23,7 @@ func (h *Host) Download(ctx context.Context, pool, volume string, w io.Writer) e
 	v, err := h.volumeIn(ctx, pool, volume)
 	if err == nil {
 		sink := &sink{w: w, failed: make(chan struct{})}
-		err = h.stream(ctx, sink.failed, func(lv *libvirt.Libvirt) error { return lv.StorageVolDownload(v, sink, 0, 0, 0) })
+		err = h.stream(ctx, sink.failed, func(lv *libvirt.Libvirt, _ *wire) error { return lv.StorageVolDownload(v, sink, 0, 0, 0) })
 		err = errors.Join(err, sink.err)
 	}
 	return failed(op, pool+"/"+volume, err)
@@ -52,8 +54,11 @@ func (h *Host) Upload(ctx context.Context, pool, volume, format string, r io.Rea
 	if err != nil {
 		return failed(op, target, err)
 	}
-	src := &source{r: io.LimitReader(r, size), left: size}
-	err = h.stream(ctx, nil, func(lv *libvirt.Libvirt) error { return lv.StorageVolUpload(v, src, 0, uint64(size), 0) })
+	src := &source{r: bufio.NewReaderSize(io.LimitReader(r, size), grain), left: size}
+	err = h.stream(ctx, nil, func(lv *libvirt.Libvirt, w *wire) error {
+		src.wire = w
+		return lv.StorageVolUpload(v, src, 0, uint64(size), libvirt.StorageVolUploadSparseStream)
+	})
 	if err == nil {
 		err = src.complete()
 	}
@@ -74,7 +79,7 @@ func (h *Host) volumeIn(ctx context.Context, pool, volume string) (libvirt.Stora
 
 // stream makes a call that carries a stream, over a connection of its own that
 // is closed when ctx ends, when stop is, or with the Host.
-func (h *Host) stream(ctx context.Context, stop <-chan struct{}, call func(*libvirt.Libvirt) error) error {
+func (h *Host) stream(ctx context.Context, stop <-chan struct{}, call func(*libvirt.Libvirt, *wire) error) error {
 	cl, err := within(ctx, h.openStreams)
 	if err != nil {
 		return err
@@ -82,7 +87,7 @@ func (h *Host) stream(ctx context.Context, stop <-chan struct{}, call func(*libv
 	defer cl.wire.Close()
 	done := make(chan error, 1)
 	h.spawn(func() {
-		_, err := guarded(cl.Libvirt, func(lv *libvirt.Libvirt) (struct{}, error) { return struct{}{}, call(lv) })
+		_, err := guarded(cl.Libvirt, func(lv *libvirt.Libvirt) (struct{}, error) { return struct{}{}, call(lv, cl.wire) })
 		if err != nil && isConnectionError(err) {
 			err = lostBecause(err, cl.wire.reason())
 		}
@@ -120,21 +125,72 @@ func (s *sink) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// source is what is uploaded; it knows whether it all was.
+const (
+	// grain is the shortest run of zeroes that is sent as a hole.
+	grain = 64 << 10
+	// holeMost bounds one hole, so that the stream is never silent for long.
+	holeMost = 1 << 30
+)
+
+var zeroGrain [grain]byte
+
+// source is what is uploaded; it knows whether it all was. Zeroes are sent as
+// holes.
 type source struct {
-	r    io.Reader
+	r    *bufio.Reader // of one grain
+	wire *wire
 	left int64
 	err  error
 }
 
 // Read implements io.Reader.
-func (s *source) Read(p []byte) (int, error) {
-	n, err := s.r.Read(p)
-	s.left -= int64(n)
-	if err != nil && !errors.Is(err, io.EOF) {
+func (s *source) Read(p []byte) (n int, err error) {
+	if hole := s.zeroes(); hole > 0 {
+		s.wire.hole = hole
+		return copy(p, holeMark[:]), nil
+	}
+	for n+grain <= len(p) {
+		b, zero, err := s.next()
+		if n > 0 && (zero || err != nil) {
+			break
+		}
+		if err != nil {
+			return 0, err
+		}
+		n += copy(p[n:], b)
+		s.take(len(b))
+	}
+	return n, nil
+}
+
+// zeroes takes what is zero in front.
+func (s *source) zeroes() (n int64) {
+	for n < holeMost {
+		b, zero, err := s.next()
+		if err != nil || !zero {
+			break
+		}
+		n += int64(len(b))
+		s.take(len(b))
+	}
+	return n
+}
+
+// next looks at the next grain, which is shorter at the end.
+func (s *source) next() (b []byte, zero bool, err error) {
+	b, err = s.r.Peek(grain)
+	if len(b) > 0 && (err == nil || errors.Is(err, io.EOF)) {
+		return b, bytes.Equal(b, zeroGrain[:len(b)]), nil
+	}
+	if !errors.Is(err, io.EOF) {
 		s.err = err
 	}
-	return n, err
+	return nil, false, err
+}
+
+func (s *source) take(n int) {
+	s.left -= int64(n)
+	_, _ = s.r.Discard(n) // it was looked at
 }
 
 func (s *source) complete() error {

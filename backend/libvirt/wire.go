@@ -16,6 +16,9 @@ const (
 	remoteProgram = 0x20008086
 	procOpen      = 1 // REMOTE_PROC_CONNECT_OPEN
 	flagReadOnly  = 1 // VIR_CONNECT_RO
+
+	typeStreamHole = 6 // VIR_NET_STREAM_HOLE
+	statusContinue = 2 // VIR_NET_CONTINUE
 )
 
 // wire is the connection under one go-libvirt client. It tells when the
@@ -25,6 +28,9 @@ type wire struct {
 	net.Conn
 	in       io.Reader // what is read: Conn, or Conn put in order
 	readOnly bool
+	// hole, when it is not 0, is what the next piece of a stream stands for:
+	// holeMark, which is sent as a hole of that length.
+	hole int64
 
 	mu   sync.Mutex
 	why  error         // why it was lost
@@ -50,12 +56,40 @@ func (w *wire) Read(p []byte) (int, error) {
 
 // Write implements net.Conn. go-libvirt flushes one whole packet a write.
 func (w *wire) Write(p []byte) (int, error) {
+	whole := len(p)
 	if w.readOnly && isOpen(p) {
 		q := append([]byte(nil), p...)
 		binary.BigEndian.PutUint32(q[len(q)-4:], flagReadOnly)
 		p = q
 	}
-	return w.Conn.Write(p)
+	if w.hole > 0 && isPiece(p) {
+		p = asHole(p, w.hole)
+		w.hole = 0
+	}
+	if n, err := w.Conn.Write(p); err != nil {
+		return min(n, whole), err
+	}
+	return whole, nil
+}
+
+// holeMark is what goes through go-libvirt, which knows no holes, in the place
+// of one.
+var holeMark [8]byte
+
+// isPiece reports whether p is a piece of a stream as long as holeMark.
+func isPiece(p []byte) bool {
+	return len(p) == headerSize+len(holeMark) && binary.BigEndian.Uint32(p) == uint32(len(p)) &&
+		binary.BigEndian.Uint32(p[16:]) == typeStream && binary.BigEndian.Uint32(p[24:]) == statusContinue
+}
+
+// asHole makes of such a piece a hole (virNetStreamHole: its length, and flags).
+func asHole(p []byte, length int64) []byte {
+	q := append([]byte(nil), p[:headerSize]...)
+	q = binary.BigEndian.AppendUint64(q, uint64(length))
+	q = binary.BigEndian.AppendUint32(q, 0)
+	binary.BigEndian.PutUint32(q, uint32(len(q)))
+	binary.BigEndian.PutUint32(q[16:], typeStreamHole)
+	return q
 }
 
 // isOpen reports whether p is a call to virConnectOpen, whose last word is its flags.
