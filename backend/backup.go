@@ -186,6 +186,21 @@ type Backups interface {
 	Close() error
 }
 
+// BackupLogger is a Backups that keeps a log of what happened: transfers that
+// ended, schedules that ran and what came of that. Its events are of no job.
+type BackupLogger interface {
+	Log(ctx context.Context, q LogQuery) ([]JobEvent, error)
+}
+
+// How many transfers run at once unless a person says otherwise. Two backups of
+// one host share its disks and gain little over one after the other; a
+// repository takes two writers easily, and the second compresses while the first
+// waits for its guest.
+const (
+	DefaultJobsPerHost = 1
+	DefaultJobsPerRepo = 2
+)
+
 // RepoRef names a repository and says where its secret is; the secret itself
 // is never kept.
 type RepoRef struct {

@@ -195,6 +195,8 @@ type LogQuery struct {
 	Since time.Time // zero: from the beginning
 	After int64     // only events with a greater ID
 	Limit int       // the latest so many; 0: all
+	// Backups: only events of transfers and schedules.
+	Backups bool
 }
 
 // EngineStarter is a Queue whose engine can be started without submitting

@@ -294,3 +294,34 @@ func TestBackupHosts(t *testing.T) {
 		return err
 	})
 }
+
+// The log of backups has what befell transfers and schedules, and nothing of the
+// queue's.
+func TestTheLogOfBackups(t *testing.T) {
+	both(t, func(t *testing.T, s *Store) {
+		whats := []string{"backup done", "submitted", "schedule failed", "policy", "command failed", "fenced", "verify failed", "backups are no kind"}
+		update(t, s, func(tx *Tx) error {
+			for i, w := range whats {
+				e := backend.JobEvent{At: time.Unix(int64(i), 0), What: w}
+				if w == "submitted" {
+					e.Job = 1
+				}
+				if err := tx.AddEvent(e); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		view(t, s, func(tx *Tx) error {
+			events, err := tx.Events(backend.LogQuery{Backups: true, Limit: 3})
+			var got []string
+			for _, e := range events {
+				got = append(got, e.What)
+			}
+			if want := []string{"schedule failed", "command failed", "verify failed"}; !slices.Equal(got, want) {
+				t.Errorf("got %q, want %q", got, want)
+			}
+			return err
+		})
+	})
+}

@@ -33,11 +33,23 @@ func (t *Tx) AddEvent(e backend.JobEvent) error {
 	return err
 }
 
+// backupWords begin the events of backups: a transfer's kind, or what befell a
+// schedule.
+var backupWords = []string{
+	string(backend.TransferBackup), string(backend.TransferRestore), string(backend.TransferVerify), string(backend.TransferForget),
+	string(backend.TransferCopy), string(backend.TransferConvert), "schedule", "command",
+}
+
 // Events returns what q selects, oldest first.
 func (t *Tx) Events(q backend.LogQuery) (events []backend.JobEvent, err error) {
 	query, args := "SELECT "+names(readEvent, "")+" FROM event WHERE id > ?", []any{q.After}
 	if q.Job != 0 {
 		query, args = query+" AND job = ?", append(args, int64(q.Job))
+	}
+	if q.Backups {
+		query += " AND job = 0"
+		addIn(func(c string, vals ...any) { query, args = query+" AND "+c, append(args, vals...) },
+			"substr(what, 1, instr(what || ' ', ' ') - 1)", backupWords)
 	}
 	if !q.Since.IsZero() {
 		query, args = query+" AND at >= ?", append(args, instant(q.Since))

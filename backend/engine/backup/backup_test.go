@@ -277,6 +277,12 @@ func TestTheEngineEndsInTheMidst(t *testing.T) {
 	}
 	was := r.image("web1", "vda")
 	r.change("web1", "vda", 0, []byte("after the point in time"))
+	definition := ""
+	r.known(func(s *fakeState) {
+		vm := s.VMs["web1"]
+		definition = vm.XML
+		vm.XML = strings.Replace(vm.XML, "<os>", "<title>later</title><os>", 1)
+	})
 	none := int64(0)
 	if err := r.c.Change(t.Context(), []backend.TransferID{id}, backend.TransferChange{Limit: &none}); err != nil {
 		t.Fatal(err)
@@ -287,6 +293,17 @@ func TestTheEngineEndsInTheMidst(t *testing.T) {
 		t.Errorf("%d attempts", x.Attempts)
 	}
 	r.same(r.manifests()[0], "vda", was)
+	r.vault(func(v vault) { // the definition is of the point's moment too
+		m := r.manifests()[0]
+		for _, f := range m.Files {
+			if f.Kind != "xml" && f.Kind != "stored-xml" {
+				continue
+			}
+			if b, err := v.ReadFile(t.Context(), &m, f); err != nil || string(b) != definition {
+				t.Errorf("%s is of another moment, %v: %s", f.Kind, err, b)
+			}
+		}
+	})
 	if bytes.Equal(was, r.image("web1", "vda")) {
 		t.Error("the guest did not write")
 	}

@@ -26,6 +26,11 @@ func (w *work) begin(ctx context.Context) error {
 			Err: fmt.Errorf("%w: %d MiB are free in %s", backend.ErrNoRoom, free>>20, w.x.Spec.Repo.URL)}
 	}
 	facts, err := w.host.BackupFacts(ctx, w.x.Spec.VM.UUID)
+	if errors.Is(err, backend.ErrNoDomain) {
+		if err = w.follow(ctx, err); err == nil {
+			facts, err = w.host.BackupFacts(ctx, w.x.Spec.VM.UUID)
+		}
+	}
 	if err != nil {
 		return err
 	}
@@ -61,7 +66,7 @@ func (w *work) begin(ctx context.Context) error {
 		return err
 	}
 	w.point = w.session.Point()
-	w.n.Token, w.n.At = w.session.Token(), w.point.At
+	w.n.Token, w.n.At, w.n.XML, w.n.Stored = w.session.Token(), w.point.At, w.point.XML, w.point.Stored
 	return w.save(ctx, "begun")
 }
 
@@ -150,8 +155,7 @@ func random() string {
 	return hex.EncodeToString(b[:])
 }
 
-// hostOf is the host of the transfer. A VM that has moved since it was ordered is
-// looked for on the others.
+// hostOf is the host of the transfer.
 func (k *task) hostOf(ctx context.Context) (backend.Host, error) {
 	return k.host(ctx, k.x.Spec.VM.Host)
 }

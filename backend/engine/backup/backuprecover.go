@@ -21,7 +21,7 @@ func (w *work) recover(ctx context.Context) (done bool, m repo.Manifest, err err
 		s, err := w.host.ResumeBackup(ctx, w.x.Spec.VM.UUID, w.n.Token)
 		switch {
 		case err == nil:
-			w.session, w.point = s, s.Point()
+			w.takeUp(s)
 		case !errors.Is(err, backend.ErrNoJob) && !errors.Is(err, backend.ErrNoDomain) && !errors.Is(err, backend.ErrState):
 			return false, m, err
 		}

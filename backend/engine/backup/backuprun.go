@@ -199,6 +199,14 @@ func (w *work) rejoin(ctx context.Context) error {
 	case err != nil:
 		return nil // the next try tells
 	}
-	w.session, w.point = s, s.Point()
+	w.takeUp(s)
 	return nil
+}
+
+// takeUp goes on with a session that was begun before.
+func (w *work) takeUp(s backend.BackupSession) {
+	w.session, w.point = s, s.Point()
+	if w.n.XML != "" {
+		w.point.XML, w.point.Stored = w.n.XML, w.n.Stored
+	}
 }

@@ -35,7 +35,10 @@ type Client struct {
 	kept backend.BackupsState
 }
 
-var _ backend.Backups = (*Client)(nil)
+var (
+	_ backend.Backups      = (*Client)(nil)
+	_ backend.BackupLogger = (*Client)(nil)
+)
 
 // NewClient makes a client of a store that stays open until after Close.
 func NewClient(o ClientOptions) *Client {
@@ -160,6 +163,13 @@ func unended(list []backend.Transfer) int {
 // Wait returns when something has changed since the State of that revision.
 func (c *Client) Wait(ctx context.Context, revision int64) error {
 	return c.o.Store.WaitAny(ctx, revision)
+}
+
+// Log returns what happened to transfers and schedules, oldest first.
+func (c *Client) Log(ctx context.Context, q backend.LogQuery) (events []backend.JobEvent, err error) {
+	q.Backups = true
+	err = c.o.Store.View(ctx, func(tx *store.Tx) error { events, err = tx.Events(q); return err })
+	return events, err
 }
 
 // Refresh reads the catalogue of a repository anew, in this process. What keeps

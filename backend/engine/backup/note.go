@@ -21,7 +21,11 @@ type note struct {
 	Why        string    `json:"why,omitempty"`  // why there is none
 	Token      string    `json:"token,omitempty"`
 	At         time.Time `json:"at,omitzero"` // of the session's point
-	Manifest   string    `json:"manifest,omitempty"`
+	// XML and Stored are the definitions of that moment: who takes the session up
+	// later would read others.
+	XML      string `json:"xml,omitempty"`
+	Stored   string `json:"stored,omitempty"`
+	Manifest string `json:"manifest,omitempty"`
 	// Abort: the session is of no use, and is to be ended.
 	Abort bool `json:"abort,omitempty"`
 

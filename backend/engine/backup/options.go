@@ -51,8 +51,8 @@ type Options struct {
 	Handover   func(path string) bool
 	CacheDir   string // of repositories' indexes; empty: none is kept
 	ScratchDir string // of hosts' scratch files; empty: beside the images
-	PerHost    int    // transfers at once on a host; 0: DefaultPerHost
-	PerRepo    int    // writers at once in a repository; 0: DefaultPerRepo
+	PerHost    int    // transfers at once on a host; 0: backend.DefaultJobsPerHost
+	PerRepo    int    // writers at once in a repository; 0: backend.DefaultJobsPerRepo
 	// Zone is that of schedules and retentions; nil: the machine's.
 	Zone *time.Location
 	// Waits are between attempts after a failure that may pass; when they are used
@@ -76,12 +76,6 @@ type Options struct {
 	openWriter func(ctx context.Context, a backend.DiskAccess) (disk.Writer, error)
 }
 
-// The defaults of Options.
-const (
-	DefaultPerHost = 2
-	DefaultPerRepo = 4
-)
-
 // DefaultWaits grow: a host that is being booted is back after minutes, a
 // network that somebody has to look after takes longer.
 var DefaultWaits = []time.Duration{15 * time.Second, time.Minute, 5 * time.Minute, 15 * time.Minute, 30 * time.Minute}
@@ -97,10 +91,10 @@ func (o *Options) complete() error {
 		o.OpenSecret = func(context.Context, backend.RepoRef) (repo.Secret, error) { return repo.Secret{}, nil }
 	}
 	if o.PerHost <= 0 {
-		o.PerHost = DefaultPerHost
+		o.PerHost = backend.DefaultJobsPerHost
 	}
 	if o.PerRepo <= 0 {
-		o.PerRepo = DefaultPerRepo
+		o.PerRepo = backend.DefaultJobsPerRepo
 	}
 	if o.Zone == nil {
 		o.Zone = time.Local

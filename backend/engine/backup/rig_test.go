@@ -24,6 +24,7 @@ type rig struct {
 	testing.TB
 	dir   string
 	host  *fakeHost
+	fleet []backend.Host // at hand of the client
 	store *store.Store
 	opt   Options
 	c     *Client
@@ -57,9 +58,10 @@ func newRig(t testing.TB) *rig {
 			t.Error(err)
 		}
 	})
+	r.fleet = []backend.Host{r.host}
 	r.initRepo("repo")
 	r.opt = optionsFor(r.dir, r.store, r.host)
-	r.c = NewClient(ClientOptions{Options: r.opt, Who: "ann", Fleet: func() []backend.Host { return []backend.Host{r.host} }})
+	r.c = NewClient(ClientOptions{Options: r.opt, Who: "ann", Fleet: func() []backend.Host { return r.fleet }})
 	return r
 }
 

@@ -24,6 +24,8 @@ type task struct {
 	limit *rate.Limiter
 	// host gives the connection to a host by its name.
 	host func(ctx context.Context, name string) (backend.Host, error)
+	// hosts names all of them.
+	hosts func() []string
 	// alive are the tokens of the other sessions on a host.
 	alive func(host string) []string
 	// waits tells that it waits, and for what.

@@ -49,7 +49,7 @@ func (m *Manager) turn(ctx context.Context) (wake time.Time, err error) {
 	}
 	at = earlier(at, m.forgetKeys(b))
 	m.busy.Store(len(b.transfers) > 0 || slices.ContainsFunc(b.schedules, func(s backend.Schedule) bool { return !s.Disabled || b.rounds[s.ID].open() }))
-	m.hosts.closeIdle(m.inUse())
+	m.hosts.closeIdle(m.inUse(b))
 	return earlier(wake, at), m.prune(ctx, b.now)
 }
 
@@ -202,7 +202,7 @@ func (m *Manager) start(ctx context.Context, x backend.Transfer, n note) error {
 	r := &run{clean: clean, limit: x.Spec.Limit}
 	r.k = &task{
 		o: &m.o, x: x, n: n, epoch: m.epoch, meter: &meter{}, gate: &gate{}, limit: newLimit(x.Spec.Limit), every: watchEvery,
-		host: m.hosts.get, alive: func(host string) []string { return m.tokens(x.ID) },
+		host: m.hosts.get, hosts: m.hosts.names, alive: func(host string) []string { return m.tokens(x.ID) },
 		waits: func(text string, until time.Time) { r.say(m, text, until) },
 	}
 	own, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
@@ -271,12 +271,12 @@ func (m *Manager) forgetKeys(b *books) (wake time.Time) {
 }
 
 // inUse are the hosts that something works on.
-func (m *Manager) inUse() map[string]bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	used := map[string]bool{}
-	for _, r := range m.running {
-		used[r.k.x.Spec.VM.Host] = true
+func (m *Manager) inUse(b *books) map[string]bool {
+	running, used := m.active(), map[string]bool{}
+	for _, x := range b.transfers {
+		if running[x.ID] != nil {
+			used[x.Spec.VM.Host] = true
+		}
 	}
 	return used
 }
