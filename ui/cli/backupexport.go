@@ -177,8 +177,12 @@ func (a *app) exportDisk(ctx context.Context, r *openRepo, m *repo.Manifest, e e
 	return fault(settle(draft, e.to))
 }
 
-// settle makes a file durable and gives it its name, which nobody else has.
+// settle makes a file durable and gives it its name, which nobody else has. It
+// is for its owner's eyes alone, as what a guest keeps on its disk is.
 func settle(draft, to string) error {
+	if err := os.Chmod(draft, 0o600); err != nil { // qemu-img goes by the umask
+		return pathReason(err)
+	}
 	if err := syncFile(draft); err != nil {
 		return err
 	}

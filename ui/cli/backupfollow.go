@@ -147,17 +147,7 @@ func (w *follower) wait(ctx context.Context, revision int64) error {
 	if step.Err() != nil {
 		return nil
 	}
-	if err == nil {
-		// Something changes all the time while data flow; a person reads slower.
-		return pauseOrNil(step)
-	}
 	return err
-}
-
-// pauseOrNil waits a little, but not beyond ctx.
-func pauseOrNil(ctx context.Context) error {
-	_ = pause(ctx, meterStep) // that ctx has ended is for the next call to say
-	return nil
 }
 
 // orderMore orders what is left, or as much as may run beside what is open.

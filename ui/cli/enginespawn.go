@@ -19,7 +19,9 @@ const (
 	// spawnDeadline is how long a new engine may take until it holds the lease.
 	// It answers before it has asked any host, so this is for a loaded machine.
 	spawnDeadline = 20 * time.Second
-	spawnStep     = 50 * time.Millisecond
+	// spawnStep is how often it is asked for: it is there after some 30 ms, and
+	// asking takes 0.2.
+	spawnStep = 5 * time.Millisecond
 	// spawnLines is how much of the log an error quotes.
 	spawnLines = 5
 )
