@@ -244,20 +244,16 @@ func (w *imageWork) deleteAll(cmd *cobra.Command, paths []string, yes, force boo
 		return err
 	}
 	return w.each("", paths, func(path string) error {
-		abs, err := filepath.Abs(path)
+		names, err := namesOf(path)
 		if err != nil {
 			return err
-		}
-		names := []string{abs}
-		if target, err := filepath.EvalSymlinks(abs); err == nil && target != abs {
-			names = append(names, target)
 		}
 		for _, n := range names {
 			if err := usedBy(known, n); err != nil {
 				return err
 			}
 		}
-		return image.Delete(ctx, abs, others)
+		return image.Delete(ctx, names[0], others)
 	})
 }
 

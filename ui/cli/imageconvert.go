@@ -64,6 +64,9 @@ func (f *imageConvertFlags) chooseFormat(target string) error {
 }
 
 func (w *imageWork) convert(ctx context.Context, f *imageConvertFlags, source, target string) error {
+	if err := w.notWritten(ctx, source, f.force); err != nil {
+		return err
+	}
 	err := image.Convert(ctx, source, target, image.ConvertOptions{From: f.from, To: f.to, Compress: f.compress, Force: f.force, NoVerify: f.noVerify, Progress: w.report()})
 	w.note("", source+" → "+target, err)
 	if err != nil {
@@ -112,6 +115,9 @@ func (w *imageWork) compress(ctx context.Context, f *imageConvertFlags, source, 
 	if strings.EqualFold(filepath.Ext(target), ".qcow2") {
 		f.to, f.compress = "qcow2", true
 		return w.convert(ctx, f, source, target)
+	}
+	if err := w.notWritten(ctx, source, f.force); err != nil {
+		return err
 	}
 	err := image.Compress(ctx, source, target, image.CompressOptions{Level: f.level, Force: f.force, NoVerify: f.noVerify, Progress: w.report()})
 	w.note("", source+" → "+target, err)

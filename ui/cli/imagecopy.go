@@ -70,6 +70,9 @@ func (w *imageWork) copy(ctx context.Context, f *imageCopyFlags, source string, 
 	if f.noHash && !f.noVerify {
 		return usagef("", "--no-hash needs --no-verify: what was not hashed cannot be compared")
 	}
+	if err := w.notWritten(ctx, source, f.force); err != nil {
+		return err
+	}
 	t := &copyTargets{app: w.app, source: source}
 	defer func() { err = errors.Join(err, t.close()) }()
 	for _, name := range names {
@@ -169,7 +172,7 @@ func (t *copyTargets) add(ctx context.Context, name string) error {
 	var err error
 	switch {
 	case has && scheme == "sftp":
-		target, err = t.sftp(ctx, name)
+		target, err = t.sftp(name)
 	case has && scheme == "pool":
 		target, err = t.volume(ctx, name)
 	default:
@@ -193,7 +196,9 @@ func (t *copyTargets) file(name string) (image.Target, error) {
 	return image.File(name, st.Mode().Perm()), nil
 }
 
-func (t *copyTargets) sftp(ctx context.Context, name string) (image.Target, error) {
+// sftp connects only when the copy begins, so that a machine that cannot be
+// reached is a target that fails, and the others finish.
+func (t *copyTargets) sftp(name string) (image.Target, error) {
 	u, err := url.Parse(name)
 	if err != nil || u.Host == "" || u.Path == "" {
 		return image.Target{}, usagef("", "%q: write sftp://[user@]host[:port]/path", name)
@@ -205,17 +210,33 @@ func (t *copyTargets) sftp(ctx context.Context, name string) (image.Target, erro
 		u.Path = path.Dir(u.Path)
 	}
 	dir := u.String()
-	p := t.places[dir]
-	if p == nil {
-		if p, err = t.OpenPlace(ctx, dir, false); err != nil {
-			return image.Target{}, err
-		}
-		if t.places == nil {
-			t.places = map[string]place.Place{}
-		}
-		t.places[dir] = p
+	if _, _, err := parseRepo(dir); err != nil {
+		return image.Target{}, &usageError{err: err}
 	}
-	return image.InPlace(p, file), nil
+	label := dir + "/" + file
+	return image.Target{Name: label, Open: func(ctx context.Context, size, data int64) (image.Sink, error) {
+		p, err := t.place(ctx, dir)
+		if err != nil {
+			return nil, &backend.OpError{Op: "copy to", Target: backend.Clean(label), Err: err}
+		}
+		return image.InPlace(p, file).Open(ctx, size, data)
+	}}, nil
+}
+
+// place connects to a folder elsewhere, once.
+func (t *copyTargets) place(ctx context.Context, dir string) (place.Place, error) {
+	if p := t.places[dir]; p != nil {
+		return p, nil
+	}
+	p, err := t.OpenPlace(ctx, dir, false)
+	if err != nil {
+		return nil, err
+	}
+	if t.places == nil {
+		t.places = map[string]place.Place{}
+	}
+	t.places[dir] = p
+	return p, nil
 }
 
 // volume finds the host by its name and the volume's format by the source's.

@@ -2,7 +2,10 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -115,6 +118,45 @@ func (a *app) localImages(ctx context.Context) (_ []backend.Image, err error) {
 		list = append(list, images...)
 	}
 	return list, nil
+}
+
+// notWritten refuses an image that a running VM writes to, as libvirt knows it:
+// QEMU's locks do not show on every file system, nor on devices. Where no
+// libvirt runs they must do.
+func (a *app) notWritten(ctx context.Context, file string, force bool) error {
+	if force {
+		return nil
+	}
+	images, err := a.localImages(ctx)
+	if err != nil && !errors.Is(err, backend.ErrUnreachable) {
+		return err
+	}
+	names, err := namesOf(file)
+	if err != nil {
+		return err
+	}
+	for i := range images {
+		for _, u := range images[i].Users {
+			if u.Active && !u.ReadOnly && slices.Contains(names, images[i].Path) {
+				return &backend.OpError{Op: "read", Target: backend.Clean(file), Err: fmt.Errorf("%w: %s runs with it as %s", backend.ErrBusy, backend.Clean(u.Name), backend.Clean(u.Target)),
+					Hint: "back it up with berth backup create, which works while it runs; shut it down; or add --force for a copy that may be torn"}
+			}
+		}
+	}
+	return nil
+}
+
+// namesOf are a file's absolute path, and the same without symbolic links.
+func namesOf(file string) ([]string, error) {
+	abs, err := filepath.Abs(file)
+	if err != nil {
+		return nil, err
+	}
+	names := []string{abs}
+	if target, err := filepath.EvalSymlinks(abs); err == nil && target != abs {
+		names = append(names, target)
+	}
+	return names, nil
 }
 
 // usedBy says which VMs have an image as a disk.

@@ -28,6 +28,9 @@ func (a *app) imageSplitCommand() *cobra.Command {
 				wrong = usagef("", "--size %d: parts have at least 1M", int64(size))
 			}
 			return a.changeImages(cmd, wrong, func(w *imageWork) error {
+				if err := w.notWritten(cmd.Context(), args[0], o.Force); err != nil {
+					return err
+				}
 				o.Size, o.Progress = int64(size), w.report()
 				manifest, err := image.Split(cmd.Context(), args[0], o)
 				w.note("", args[0]+" in parts of "+size.String(), err)
