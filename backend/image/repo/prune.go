@@ -11,6 +11,8 @@ import (
 // PruneOptions say how to prune.
 type PruneOptions struct {
 	DryRun bool // only tells what would be done
+	// Without are IDs of points that are taken for forgotten; with DryRun alone.
+	Without []string
 	// Grace is how long a pack that nothing needs stays after a Prune has found
 	// it so; only a Prune after that removes it. 0: at once.
 	Grace time.Duration
