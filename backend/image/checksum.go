@@ -12,8 +12,7 @@ import (
 // Checksum makes digests of a file's bytes, as sha256sum and b3sum do: "blake3"
 // and "sha256". Holes are not read. It returns them in hexadecimal by name.
 func Checksum(ctx context.Context, path string, names []string, force bool, report Progress) (_ map[string]string, err error) {
-	st, err := regular("read", path)
-	if err != nil {
+	if _, err := regular("read", path); err != nil {
 		return nil, err
 	}
 	held, err := hold(path, force)
@@ -21,7 +20,7 @@ func Checksum(ctx context.Context, path string, names []string, force bool, repo
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, held.Close()) }()
-	size, err := sizeOf(held)
+	size, data, err := measure(held)
 	if err != nil {
 		return nil, opError("read", path, err, "")
 	}
@@ -30,7 +29,7 @@ func Checksum(ctx context.Context, path string, names []string, force bool, repo
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, src.Close()) }()
-	return checksum(ctx, src, allocated(st), CopyOptions{Sums: names, Progress: report})
+	return checksum(ctx, src, data, CopyOptions{Sums: names, Progress: report})
 }
 
 func checksum(ctx context.Context, src disk.Reader, data int64, o CopyOptions) (map[string]string, error) {

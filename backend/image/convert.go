@@ -49,7 +49,7 @@ func Convert(ctx context.Context, source, target string, o ConvertOptions) (err 
 		}
 		o.From = i.Format
 	}
-	need, err := o.measure(ctx, from)
+	need, err := o.need(ctx, from)
 	if err != nil {
 		return opError("convert", source, err, "")
 	}
@@ -60,33 +60,52 @@ func Convert(ctx context.Context, source, target string, o ConvertOptions) (err 
 	if err != nil {
 		return err
 	}
-	if err := o.run(ctx, from, d); err != nil {
+	if err := o.run(ctx, held, from, d); err != nil {
 		return errors.Join(opError(op, target, err, ""), d.discard())
 	}
 	return nil
 }
 
-// measure is how many bytes the result takes at most.
-func (o *ConvertOptions) measure(ctx context.Context, from string) (int64, error) {
-	args := append(o.shared("measure"), "--output=json", "-f", o.From, "-O", o.To, from)
-	out, err := qemuImg(ctx, nil, args...)
-	if errors.Is(err, backend.ErrUnsupported) || err != nil && ctx.Err() != nil {
+// need is how many bytes the result takes: of a qcow2 image as QEMU reckons it,
+// of others what the source holds besides zeroes.
+func (o *ConvertOptions) need(ctx context.Context, from string) (n int64, err error) {
+	if o.To == "qcow2" {
+		var m struct {
+			Required int64 `json:"required"`
+		}
+		err = o.ask(ctx, &m, "measure", "-f", o.From, "-O", o.To, from)
+		n = m.Required
+	} else {
+		var extents []struct {
+			Length int64 `json:"length"`
+			Data   bool  `json:"data"`
+			Zero   bool  `json:"zero"`
+		}
+		err = o.ask(ctx, &extents, "map", "-f", o.From, from)
+		for _, e := range extents {
+			if e.Data && !e.Zero {
+				n += e.Length
+			}
+		}
+	}
+	switch {
+	case errors.Is(err, backend.ErrUnsupported), err != nil && ctx.Err() != nil:
 		return 0, err
+	case err != nil:
+		return 0, nil // what cannot be measured is tried
+	case o.Compress: // how far nobody knows; a hundredth is the least
+		return n / 100, nil
 	}
-	var m struct {
-		Required int64 `json:"required"`
-	}
-	if err == nil {
-		err = json.Unmarshal(out, &m)
-	}
+	return n, nil
+}
+
+// ask has qemu-img tell something of the source.
+func (o *ConvertOptions) ask(ctx context.Context, into any, command string, args ...string) error {
+	out, err := qemuImg(ctx, nil, append(append(o.shared(command), "--output=json"), args...)...)
 	if err != nil {
-		return 0, nil // formats that cannot be measured are tried
+		return err
 	}
-	if o.Compress {
-		// How far it can be compressed nobody knows; a hundredth is the least.
-		return m.Required / 100, nil
-	}
-	return m.Required, nil
+	return json.Unmarshal(out, into)
 }
 
 // shared begins a command line; with Force a writer is put up with.
@@ -98,9 +117,13 @@ func (o *ConvertOptions) shared(command string) []string {
 }
 
 // run converts into the draft; on failure nothing has the name.
-func (o *ConvertOptions) run(ctx context.Context, from string, d *draft) error {
+func (o *ConvertOptions) run(ctx context.Context, source *os.File, from string, d *draft) error {
 	m := &meter{report: o.Progress}
 	phase := PhaseConverting
+	_, total, err := measure(source)
+	if err != nil {
+		return err
+	}
 	temp, err := absolute(d.temp)
 	if err != nil {
 		return err
@@ -111,7 +134,7 @@ func (o *ConvertOptions) run(ctx context.Context, from string, d *draft) error {
 		args = append(args, "-c", "-o", "compression_type=zstd")
 		phase = PhaseCompressing
 	}
-	if _, err := qemuImg(ctx, &percents{m: m, phase: phase, total: sizeAt(from)}, append(args, from, temp)...); err != nil {
+	if _, err := qemuImg(ctx, &percents{m: m, phase: phase, total: total}, append(args, from, temp)...); err != nil {
 		return err
 	}
 	if err := syncPath(d.temp); err != nil {
@@ -122,7 +145,7 @@ func (o *ConvertOptions) run(ctx context.Context, from string, d *draft) error {
 			return plain(err)
 		}
 		args := append(o.shared("compare"), "-p", "-f", o.From, "-F", o.To, from, temp)
-		if _, err := qemuImg(ctx, &percents{m: m, phase: backend.PhaseVerifying, total: sizeAt(from)}, args...); err != nil {
+		if _, err := qemuImg(ctx, &percents{m: m, phase: backend.PhaseVerifying, total: total}, args...); err != nil {
 			if ctx.Err() == nil {
 				err = fmt.Errorf("%w: the new image is not what the old one is: %w", backend.ErrDamaged, err)
 			}
@@ -130,15 +153,6 @@ func (o *ConvertOptions) run(ctx context.Context, from string, d *draft) error {
 		}
 	}
 	return d.commit()
-}
-
-// sizeAt is a file's allocated size, for a progress to be told in bytes.
-func sizeAt(path string) int64 {
-	st, err := os.Stat(path)
-	if err != nil {
-		return 0
-	}
-	return allocated(st)
 }
 
 // percents reads qemu-img's progress, "    (12.34/100%)\r".

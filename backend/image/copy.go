@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"io"
 	"os"
 	"sync"
 
@@ -66,6 +67,7 @@ type CopyOptions struct {
 
 	phase  backend.Phase     // empty: copying
 	expect map[string]string // of Sums: what they must be, else no copy gets its name
+	also   *summer           // gets everything, too, from where it stands
 }
 
 // CopyResult is what became of a copy.
@@ -108,8 +110,7 @@ type copying struct {
 // side by side. A target that fails is told in the result, and the others
 // finish; the error is about the source, or all of them.
 func Copy(ctx context.Context, source string, targets []Target, o CopyOptions) (_ *CopyResult, err error) {
-	st, err := regular("copy", source)
-	if err != nil {
+	if _, err := regular("copy", source); err != nil {
 		return nil, err
 	}
 	held, err := hold(source, o.Force)
@@ -117,7 +118,7 @@ func Copy(ctx context.Context, source string, targets []Target, o CopyOptions) (
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, held.Close()) }()
-	size, err := sizeOf(held)
+	size, data, err := measure(held)
 	if err != nil {
 		return nil, opError("copy", source, err, "")
 	}
@@ -126,10 +127,23 @@ func Copy(ctx context.Context, source string, targets []Target, o CopyOptions) (
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, src.Close()) }()
-	return copyFrom(ctx, src, allocated(st), targets, o)
+	return copyFrom(ctx, src, data, targets, o)
 }
 
-func sizeOf(f *os.File) (int64, error) { return f.Seek(0, 2) }
+func sizeOf(f *os.File) (int64, error) { return f.Seek(0, io.SeekEnd) }
+
+// measure is a file's or device's size, and how many bytes of it are not holes
+// as far as is told.
+func measure(f *os.File) (size, data int64, err error) {
+	st, err := f.Stat()
+	if err != nil {
+		return 0, 0, err
+	}
+	if size, err = sizeOf(f); err != nil || !st.Mode().IsRegular() {
+		return size, size, err
+	}
+	return size, allocated(st), nil
+}
 
 func copyFrom(ctx context.Context, src disk.Reader, data int64, targets []Target, o CopyOptions) (*CopyResult, error) {
 	c := &copying{o: o, src: src, sums: digests{}, meter: &meter{report: o.Progress}, result: &CopyResult{Size: src.Size()}}
@@ -228,6 +242,10 @@ func (c *copying) startSums(f *fanout) {
 			c.noteSum(name, s)
 			c.summing.Done()
 		})
+	}
+	if s := c.o.also; s != nil {
+		from := s.at
+		f.add(1, func(p []byte, at int64) error { return s.write(p, from+at) }, func(error) { s.zeroesTo(from + c.src.Size()) })
 	}
 }
 

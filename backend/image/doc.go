@@ -27,6 +27,7 @@ const (
 	PhaseSplitting   backend.Phase = "splitting"
 	PhaseJoining     backend.Phase = "joining"
 	PhaseHashing     backend.Phase = "hashing"
+	PhaseMeasuring   backend.Phase = "measuring" // how much room it will take
 )
 
 // opError says what was tried on which file.

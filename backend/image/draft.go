@@ -6,9 +6,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -31,26 +33,77 @@ type draft struct {
 	path string // what it will be
 	temp string // what it is
 	mode fs.FileMode
+	held *os.File // locked for as long as it is being made; nil: that is over
 }
 
-// newDraft makes an empty file in path's folder. What a killed process leaves
-// there is called .NAME.RANDOM.berth-part.
+const (
+	draftSuffix = ".berth-part"
+	// draftByte of a draft is locked by the process that makes it. QEMU's locks
+	// are on others (lock.go).
+	draftByte = 300
+)
+
+// newDraft makes an empty file in path's folder, called .NAME.RANDOM.berth-part.
+// What killed processes left there is removed.
 func newDraft(op, path string, mode fs.FileMode) (*draft, error) {
 	if err := mustNotExist(op, path); err != nil {
 		return nil, err
 	}
-	var b [6]byte
-	if _, err := rand.Read(b[:]); err != nil {
-		return nil, err
-	}
 	dir, name := filepath.Split(path)
-	// A name may have 255 bytes.
-	d := &draft{op: op, path: path, mode: mode, temp: filepath.Join(dir, "."+name[:min(len(name), 200)]+"."+hex.EncodeToString(b[:])+".berth-part")}
-	f, err := os.OpenFile(d.temp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		return nil, opError(op, path, plain(err), "")
+	sweep(filepath.Clean(dir))
+	for {
+		var b [6]byte
+		rand.Read(b[:]) //nolint:errcheck // never fails (crypto/rand)
+		// A name may have 255 bytes.
+		temp := filepath.Join(dir, "."+name[:min(len(name), 200)]+"."+hex.EncodeToString(b[:])+draftSuffix)
+		f, err := os.OpenFile(temp, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+		if err != nil {
+			return nil, opError(op, path, plain(err), "")
+		}
+		if _, others := own(f); !others && isAt(f, temp) {
+			return &draft{op: op, path: path, temp: temp, mode: mode, held: f}, nil
+		}
+		// Somebody swept it away before it was locked.
+		if err := f.Close(); err != nil {
+			return nil, opError(op, path, plain(err), "")
+		}
 	}
-	return d, f.Close()
+}
+
+// own takes the lock of a draft's maker: it is mine, or others have it; or
+// neither, on a file system without locks.
+func own(f *os.File) (mine, others bool) {
+	l := unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart, Start: draftByte, Len: 1}
+	err := unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &l)
+	return err == nil, errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES)
+}
+
+// isAt reports whether a file still has its name.
+func isAt(f *os.File, path string) bool {
+	mine, err1 := f.Stat()
+	there, err2 := os.Lstat(path)
+	return err1 == nil && err2 == nil && os.SameFile(mine, there)
+}
+
+// sweep removes a folder's drafts that nobody makes any more. Those that cannot
+// be are left: they are in nobody's way.
+func sweep(dir string) {
+	list, _ := filepath.Glob(filepath.Join(escape(dir), ".*"+draftSuffix))
+	for _, path := range list {
+		f, err := os.OpenFile(path, os.O_RDWR|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+		if err != nil {
+			continue
+		}
+		if mine, _ := own(f); mine && isAt(f, path) {
+			_ = os.Remove(path)
+		}
+		_ = f.Close() // nothing was written
+	}
+}
+
+// escape makes a folder's name mean itself in a pattern.
+func escape(dir string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(dir)
 }
 
 // plain leaves out the path of a temporary file.
@@ -75,7 +128,17 @@ func (d *draft) commit() (err error) {
 	if err := renameNew(d.temp, d.path); err != nil {
 		return err
 	}
-	return syncPath(filepath.Dir(d.path))
+	return errors.Join(syncPath(filepath.Dir(d.path)), d.release())
+}
+
+// release lets go of the lock.
+func (d *draft) release() error {
+	if d.held == nil {
+		return nil
+	}
+	f := d.held
+	d.held = nil
+	return f.Close()
 }
 
 // renameNew renames, and fails with fs.ErrExist rather than overwrite.
@@ -105,10 +168,11 @@ func syncPath(path string) (err error) {
 
 // discard removes the file; it does nothing after commit.
 func (d *draft) discard() error {
-	if err := os.Remove(d.temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+	err := os.Remove(d.temp)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
 	}
-	return nil
+	return errors.Join(err, d.release())
 }
 
 // fileSink writes a copy into a file of this machine.

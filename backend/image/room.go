@@ -38,6 +38,32 @@ func needRoom(op, path string, need int64) error {
 	return nil
 }
 
+// roomBetween is needRoom for what takes at least low and at most high bytes.
+// Where that does not tell, exact finds out how many, which takes time.
+func roomBetween(op, path string, low, high int64, exact func() (int64, error)) error {
+	free, err := Room(filepath.Dir(path))
+	if err != nil {
+		return opError(op, path, err, "")
+	}
+	if free < low+reserve || free >= high+reserve {
+		return needRoom(op, path, low)
+	}
+	need, err := exact()
+	if err != nil {
+		return opError(op, path, err, "")
+	}
+	return needRoom(op, path, need)
+}
+
+// counter counts what is written to it.
+type counter int64
+
+// Write implements io.Writer.
+func (c *counter) Write(p []byte) (int, error) {
+	*c += counter(len(p))
+	return len(p), nil
+}
+
 // words is an amount for people.
 func words(n int64) string {
 	const units = "KMGTPE"

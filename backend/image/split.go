@@ -2,6 +2,8 @@ package image
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -40,7 +42,7 @@ func Split(ctx context.Context, source string, o SplitOptions) (_ string, err er
 		return "", err
 	}
 	defer func() { err = errors.Join(err, held.Close()) }()
-	size, err := sizeOf(held)
+	size, data, err := measure(held)
 	if err != nil {
 		return "", opError("split", source, err, "")
 	}
@@ -53,7 +55,7 @@ func Split(ctx context.Context, source string, o SplitOptions) (_ string, err er
 			return "", err
 		}
 	}
-	if err := needRoom("split to", filepath.Join(o.Dir, m.Name), allocated(st)); err != nil {
+	if err := needRoom("split to", filepath.Join(o.Dir, m.Name), data); err != nil {
 		return "", err
 	}
 	src, err := disk.Open(ctx, backend.DiskAccess{File: source, Size: size})
@@ -61,7 +63,7 @@ func Split(ctx context.Context, source string, o SplitOptions) (_ string, err er
 		return "", err
 	}
 	defer func() { err = errors.Join(err, src.Close()) }()
-	if made, err := writeParts(ctx, src, m, st, o); err != nil {
+	if made, err := writeParts(ctx, src, data, m, st.Mode().Perm(), o); err != nil {
 		return "", errors.Join(err, removeAll(made))
 	}
 	return filepath.Join(o.Dir, m.Name+manifestSuffix), nil
@@ -93,15 +95,16 @@ func plan(name string, size, part int64) (*Manifest, error) {
 
 // writeParts writes the parts, then what describes them: who finds a manifest
 // finds its parts. It returns what it made, even when it fails.
-func writeParts(ctx context.Context, src disk.Reader, m *Manifest, st fs.FileInfo, o SplitOptions) (made []string, err error) {
+func writeParts(ctx context.Context, src disk.Reader, data int64, m *Manifest, mode fs.FileMode, o SplitOptions) (made []string, err error) {
 	total := &meter{report: o.Progress}
-	total.begin(PhaseSplitting, allocated(st))
+	total.begin(PhaseSplitting, data)
 	var before int64
 	at := int64(0)
+	whole := &summer{h: sha256.New(), size: src.Size()}
 	for i := range m.Parts {
 		p := &m.Parts[i]
-		target := File(filepath.Join(o.Dir, p.Name), st.Mode().Perm())
-		c := CopyOptions{NoVerify: o.NoVerify, Sums: []string{"sha256"}, Progress: func(phase backend.Phase, done, _ int64) {
+		target := File(filepath.Join(o.Dir, p.Name), mode)
+		c := CopyOptions{NoVerify: o.NoVerify, Sums: []string{"sha256"}, also: whole, Progress: func(phase backend.Phase, done, _ int64) {
 			if phase == PhaseCopying && done > 0 {
 				total.add(before + done - total.now())
 			}
@@ -114,11 +117,7 @@ func writeParts(ctx context.Context, src disk.Reader, m *Manifest, st fs.FileInf
 		p.SHA256 = res.Sums["sha256"]
 		at, before = at+p.Size, before+res.Data
 	}
-	whole, err := checksum(ctx, src, allocated(st), CopyOptions{Sums: []string{"sha256"}, Progress: o.Progress})
-	if err != nil {
-		return made, err
-	}
-	m.SHA256 = whole["sha256"]
+	m.SHA256 = hex.EncodeToString(whole.h.Sum(nil))
 	sums := filepath.Join(o.Dir, m.Name+sumsSuffix)
 	if err := writeWhole(sums, []byte(m.sums())); err != nil {
 		return made, err

@@ -44,20 +44,28 @@ func (s *streamReader) ReadAt(_ context.Context, p []byte, offset int64) error {
 
 // filler writes a copy to a stream, zeroes and all.
 type filler struct {
-	w  io.Writer
-	at int64
+	w    io.Writer
+	skip func(n int64) error // leaves a hole; nil: the stream has none
+	at   int64
 }
 
 func (f *filler) write(p []byte, offset int64) error {
-	if err := f.zeroesTo(offset); err != nil {
+	return dataRuns(p, func(from, to int) error {
+		if err := f.zeroesTo(offset + int64(from)); err != nil {
+			return err
+		}
+		_, err := f.w.Write(p[from:to])
+		f.at += int64(to - from)
 		return err
-	}
-	_, err := f.w.Write(p)
-	f.at += int64(len(p))
-	return err
+	})
 }
 
 func (f *filler) zeroesTo(offset int64) error {
+	if f.skip != nil && f.at < offset {
+		n := offset - f.at
+		f.at = offset
+		return f.skip(n)
+	}
 	for f.at < offset {
 		n := min(offset-f.at, int64(len(zeroPiece)))
 		if _, err := f.w.Write(zeroPiece[:n]); err != nil {
@@ -78,12 +86,11 @@ type placeSink struct {
 	there bool
 }
 
-// InPlace is a copy in a place, under a name without slashes. The place's
-// files are written from start to end, so holes are sent as zeroes. The place
-// is closed by its owner.
+// InPlace is a copy in a place, under a name without slashes; holes stay holes
+// where the place can. The place is closed by its owner.
 func InPlace(p place.Place, name string) Target {
 	label := p.URL() + "/" + name
-	return Target{Name: label, Open: func(ctx context.Context, size, _ int64) (Sink, error) {
+	return Target{Name: label, Open: func(ctx context.Context, size, data int64) (Sink, error) {
 		if name != path.Base(name) {
 			return nil, opError("copy to", label, fmt.Errorf("%w: the name has a slash", backend.ErrInvalid), "")
 		}
@@ -93,14 +100,19 @@ func InPlace(p place.Place, name string) Target {
 		case !isNotExist(err):
 			return nil, opError("copy to", label, err, "")
 		}
-		if err := roomInPlace(ctx, p, size); err != nil {
-			return nil, opError("copy to", label, err, "")
-		}
 		d, err := p.Create(ctx, name, 0)
 		if err != nil {
 			return nil, opError("copy to", label, err, "")
 		}
-		return &placeSink{p: p, name: name, size: size, draft: d, fill: filler{w: d}}, nil
+		s := &placeSink{p: p, name: name, size: size, draft: d, fill: filler{w: d}}
+		need := size
+		if h, ok := d.(place.Skipper); ok {
+			s.fill.skip, need = h.Skip, data
+		}
+		if err := roomInPlace(ctx, p, need); err != nil {
+			return nil, opError("copy to", label, errors.Join(err, d.Discard()), "")
+		}
+		return s, nil
 	}}
 }
 

@@ -88,6 +88,38 @@ func (z *zst) readTable() error {
 	return nil
 }
 
+// smallFrame is what a frame of zeroes takes at most.
+const smallFrame = 4 << 10
+
+// most is how many bytes of the content are not zeroes, at most. What others
+// compressed tells no more than its size, and that not always: then a hundred
+// times what it takes is thought of.
+func (z *zst) most(packed int64) (n int64) {
+	if z.frames == nil {
+		var head [zstd.HeaderMaxSize]byte
+		var h zstd.Header
+		if n, _ := z.f.ReadAt(head[:], 0); h.Decode(head[:n]) == nil && h.HasFCS && h.FrameContentSize < 1<<62 {
+			return int64(h.FrameContentSize)
+		}
+		return 100 * packed
+	}
+	for _, f := range z.frames {
+		if f.length > smallFrame {
+			n += int64(f.size)
+		}
+	}
+	return n + int64(len(z.frames))*sparseGrain
+}
+
+// data is how many bytes of the content are written.
+func (z *zst) data(ctx context.Context, m *meter) (n int64, err error) {
+	_, err = z.each(ctx, func(p []byte, _ int64) error {
+		m.add(int64(len(p)))
+		return dataRuns(p, func(from, to int) error { n += int64(to - from); return nil })
+	})
+	return n, err
+}
+
 // each hands over the content in order, whole pieces but for the end, and
 // returns how long it is.
 func (z *zst) each(ctx context.Context, yield func(p []byte, at int64) error) (int64, error) {
@@ -212,14 +244,18 @@ func Decompress(ctx context.Context, source, target string, o CompressOptions) (
 		return opError("decompress", source, err, "")
 	}
 	defer func() { err = errors.Join(err, z.Close()) }()
-	if err := needRoom(op, target, st.Size()); err != nil {
+	m := &meter{report: o.Progress}
+	err = roomBetween(op, target, 0, z.most(st.Size()), func() (int64, error) {
+		m.begin(PhaseMeasuring, z.size)
+		return z.data(ctx, m)
+	})
+	if err != nil {
 		return err
 	}
 	d, err := newDraft(op, target, st.Mode().Perm())
 	if err != nil {
 		return err
 	}
-	m := &meter{report: o.Progress}
 	m.begin(PhaseExpanding, z.size)
 	sums := digests{}
 	err = expand(ctx, z, d.temp, sums, m)
@@ -261,14 +297,22 @@ const sparseGrain = 64 << 10
 
 // writeSparse writes into a new file, and leaves out zeroes.
 func writeSparse(f *os.File, p []byte, at int64) error {
+	return dataRuns(p, func(from, to int) error {
+		_, err := f.WriteAt(p[from:to], at+int64(from))
+		return noRoom(plain(err))
+	})
+}
+
+// dataRuns hands over the stretches of p that are not zeroes.
+func dataRuns(p []byte, yield func(from, to int) error) error {
 	for from := 0; from < len(p); {
 		to := from
 		for to < len(p) && !disk.AllZero(p[to:min(to+sparseGrain, len(p))]) {
 			to = min(to+sparseGrain, len(p))
 		}
 		if to > from {
-			if _, err := f.WriteAt(p[from:to], at+int64(from)); err != nil {
-				return noRoom(plain(err))
+			if err := yield(from, to); err != nil {
+				return err
 			}
 		}
 		from = to + sparseGrain

@@ -64,24 +64,30 @@ func Compress(ctx context.Context, source, target string, o CompressOptions) (er
 		return err
 	}
 	defer func() { err = errors.Join(err, held.Close()) }()
-	size, err := sizeOf(held)
+	size, data, err := measure(held)
 	if err != nil {
 		return opError("compress", source, err, "")
-	}
-	// How far it can be compressed nobody knows; a hundredth is the least.
-	if err := needRoom(op, target, allocated(st)/100); err != nil {
-		return err
 	}
 	src, err := disk.Open(ctx, backend.DiskAccess{File: source, Size: size})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, src.Close()) }()
+	m := &meter{report: o.Progress}
+	// What cannot be compressed grows by little; a thousandth is the least.
+	err = roomBetween(op, target, data/1000, data+data/100, func() (int64, error) {
+		m.begin(PhaseMeasuring, size)
+		var n counter
+		err := compress(ctx, src, &n, o.Level, digests{}, m)
+		return int64(n), err
+	})
+	if err != nil {
+		return err
+	}
 	d, err := newDraft(op, target, st.Mode().Perm())
 	if err != nil {
 		return err
 	}
-	m := &meter{report: o.Progress}
 	m.begin(PhaseCompressing, size)
 	sums := digests{}
 	err = writeFile(d.temp, func(w io.Writer) error { return compress(ctx, src, w, o.Level, sums, m) })

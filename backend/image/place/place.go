@@ -85,6 +85,13 @@ type Draft interface {
 	Discard() error
 }
 
+// Skipper is a Draft that can have holes.
+type Skipper interface {
+	Draft
+	// Skip appends n zeroes, as a hole.
+	Skip(n int64) error
+}
+
 // Entry is one file.
 type Entry struct {
 	Name    string // relative to the place, fit for Open

@@ -110,6 +110,7 @@ type remoteDraft struct {
 	f      *sftp.File
 	ended  bool
 	broken bool
+	hole   bool // it ends in a hole, which the server does not know of yet
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -176,6 +177,9 @@ func (d *remoteDraft) handle(l *link) (*sftp.File, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := d.stretch(f); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
 	sum := crc32.New(castagnoli)
 	n, err := io.Copy(sum, io.NewSectionReader(f, 0, d.size))
 	if err == nil && (n != d.size || sum.Sum32() != d.sum) {
@@ -219,6 +223,7 @@ func (d *remoteDraft) write(p []byte) error {
 		return err
 	})
 	if err == nil {
+		d.hole = false
 		d.size += int64(len(p))
 		d.sum = crc32.Update(d.sum, castagnoli, p)
 	}
@@ -229,6 +234,9 @@ func (d *remoteDraft) write(p []byte) error {
 func (d *remoteDraft) finish(l *link) error {
 	f, err := d.handle(l)
 	if err != nil {
+		return err
+	}
+	if err := d.stretch(f); err != nil {
 		return err
 	}
 	info, err := f.Stat()
