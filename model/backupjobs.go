@@ -26,9 +26,22 @@ type hostJobs struct {
 }
 
 type jobsOfHost struct {
-	jobs []backend.DomainJob
-	err  error
+	jobs  []backend.DomainJob
+	rates map[RowKey]*JobRates
+	err   error
 }
+
+// JobRates are what is seen of a job's rate while a screen of backups is shown:
+// libvirt tells at most the one of this moment.
+type JobRates struct {
+	Mean  int64   // bytes a second since it was first seen; 0: not known yet
+	Spark []int64 // the last ones, the latest at the end
+	first backend.DomainJob
+	at    time.Time // of the last reading
+}
+
+// jobRatesMost is how many rates of a job are remembered.
+const jobRatesMost = 60
 
 type (
 	hostJobsMsg struct {
@@ -96,7 +109,7 @@ func (s *Backups) onHostJobs(msg tea.Msg) (changed bool, cmd tea.Cmd) {
 		of.err = m.err
 		if m.err == nil {
 			derive(of.jobs, m.jobs)
-			of.jobs = m.jobs
+			of.jobs, of.rates = m.jobs, watchRates(of.rates, m.jobs)
 		}
 		s.rebuildTransfers()
 		if !s.shown {
@@ -125,6 +138,26 @@ func derive(was, is []backend.DomainJob) {
 			}
 		}
 	}
+}
+
+// watchRates adds a reading of jobs to what was seen of their rates, and
+// forgets those that are over.
+func watchRates(was map[RowKey]*JobRates, jobs []backend.DomainJob) map[RowKey]*JobRates {
+	is := make(map[RowKey]*JobRates, len(jobs))
+	for i := range jobs {
+		j := &jobs[i]
+		r := was[jobKey(j)]
+		if r == nil || !r.first.Since.Equal(j.Since) || j.Done < r.first.Done {
+			r = &JobRates{first: *j}
+		}
+		if span, ok := elapsed(r.first.At, j.At); ok && j.At.After(r.at) {
+			r.Mean = int64(float64(j.Done-r.first.Done) / span)
+			r.Spark = append(r.Spark, int64(min(j.Rate, 1<<62)))
+			r.Spark, r.at = r.Spark[max(0, len(r.Spark)-jobRatesMost):], j.At
+		}
+		is[jobKey(j)] = r
+	}
+	return is
 }
 
 // HostTroubles are the hosts that could not say which jobs are under way, and

@@ -26,6 +26,7 @@ type TransferRow struct {
 	Section  Section
 	Transfer *backend.Transfer  // nil for Job
 	Job      *backend.DomainJob // not of berth's store
+	Rates    JobRates           // of Job
 }
 
 // Key is the row's identity.
@@ -192,7 +193,11 @@ func (s *Backups) rebuildTransfers() {
 		add(&TransferRow{Section: TransferSection(t.State), Transfer: t})
 	}
 	for _, j := range s.foreign() {
-		add(&TransferRow{Section: SectionRunning, Job: j})
+		r := &TransferRow{Section: SectionRunning, Job: j}
+		if seen := s.jobs.byHost[j.Host].rates[jobKey(j)]; seen != nil {
+			r.Rates = *seen
+		}
+		add(r)
 	}
 	var lines []pickLine[RowKey]
 	l.heads = nil

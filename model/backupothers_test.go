@@ -2,6 +2,7 @@ package model
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -25,6 +26,11 @@ func TestJobsOfOthersShowAndCanBeEnded(t *testing.T) {
 	r := h.app.Backups.SelectedRow()
 	if r.Job == nil || r.Job.Rate != 100 {
 		t.Fatalf("selected %+v", r)
+	}
+	s.jobs[0].Done, s.jobs[0].At = 900, backupNow.Add(20*time.Second)
+	h.pass(3 * time.Second)
+	if r = h.app.Backups.SelectedRow(); r.Rates.Mean != 40 || !slices.Equal(r.Rates.Spark, []int64{100, 20}) {
+		t.Errorf("of its rates is shown %+v", r.Rates)
 	}
 	h.keys("p")
 	h.wantStatus("somebody else started it")

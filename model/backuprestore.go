@@ -269,7 +269,7 @@ func (a *App) restoreFields(r *restorePlan, p *backend.Point) []Field {
 	case restoreCopy:
 		fields = append(fields,
 			textField("name", "name", a.freeName(r.host, p.Name+"-restored"), "", "of the new VM", func(s string) error { return a.nameFree(r.host, s) }),
-			choiceField("pool", "pool", pools, pools[min(1, len(pools)-1)], "where its disks go"))
+			choiceField("pool", "pool", pools, r.defaultPool(p), "where its disks go"))
 	case restoreDisks:
 		for _, d := range p.Disks {
 			value := ""
@@ -294,6 +294,30 @@ func (a *App) restoreFields(r *restorePlan, p *backend.Point) []Field {
 		fields = append(fields, textField("secret", "passphrase", secret, "its file, where it is not known", "path of a file that holds the passphrase of the repository", optional(checkAbsolute)))
 	}
 	return fields
+}
+
+// defaultPool is where a copy's disks go unless somebody says otherwise: the
+// pool that held the first of them, else the one that is called default, else
+// the one with the most room.
+func (r *restorePlan) defaultPool(p *backend.Point) string {
+	best, room := asItWas, uint64(0)
+	rank := 0
+	for i := range r.pools {
+		x := &r.pools[i]
+		n := 1
+		switch {
+		case !x.Active:
+			continue
+		case r.host == p.Host && len(p.Disks) > 0 && x.Path != "" && path.Dir(p.Disks[0].Path) == path.Clean(x.Path):
+			n = 3
+		case x.Name == "default":
+			n = 2
+		}
+		if n > rank || n == rank && x.Available > room {
+			best, room, rank = x.Name, x.Available, n
+		}
+	}
+	return best
 }
 
 func imageSuffix(format string) string {

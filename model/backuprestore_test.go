@@ -173,3 +173,27 @@ func TestAPointThatGoesEndsTheWizard(t *testing.T) {
 		t.Fatalf("ordered %+v", b.specs)
 	}
 }
+
+func TestACopyGoesWhereItsDisksWereOrWhereRoomIs(t *testing.T) {
+	p := &backend.Point{Host: "hv1", Disks: []backend.PointDisk{{Path: "/vms/a.qcow2"}}}
+	base := backend.Pool{Name: "base", Path: "/base", Active: true, Available: 9 << 40}
+	std := backend.Pool{Name: "default", Path: "/pool", Active: true, Available: 1 << 30}
+	vms := backend.Pool{Name: "vms", Path: "/vms/", Active: true, Available: 1 << 20}
+	down := backend.Pool{Name: "down", Path: "/vms"}
+	fast := backend.Pool{Name: "fast", Path: "/fast", Active: true, Available: 10 << 40}
+	for _, c := range []struct {
+		host  string
+		pools []backend.Pool
+		want  string
+	}{
+		{"hv1", []backend.Pool{base, std, vms, fast}, "vms"},
+		{"hv2", []backend.Pool{base, std, vms, fast}, "default"},
+		{"hv1", []backend.Pool{base, down, fast}, "fast"},
+		{"hv1", []backend.Pool{down}, asItWas},
+	} {
+		r := restorePlan{host: c.host, pools: c.pools}
+		if got := r.defaultPool(p); got != c.want {
+			t.Errorf("on %s of %d pools: %s, want %s", c.host, len(c.pools), got, c.want)
+		}
+	}
+}

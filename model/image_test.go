@@ -47,6 +47,9 @@ func (h *harness) selectImage(name string) {
 
 func TestImagesSortFilterAndTree(t *testing.T) {
 	h, _, _ := imageHarness(t, nil)
+	if orphans, missing := h.app.Images.Alarms(); orphans != 1 || missing != 1 {
+		t.Errorf("%d orphans and %d missing are counted, not one each", orphans, missing)
+	}
 	if got := h.images(); got != "a base c lost orphan" {
 		t.Fatalf("by name: %s", got)
 	}

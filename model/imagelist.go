@@ -232,6 +232,20 @@ func (s *Images) Marked(k ImageKey) bool { return s.list.marked(k) }
 // All is how many images there are, shown or not.
 func (s *Images) All() int { return len(s.list.rows) }
 
+// Alarms are how many images nobody uses, and how many are named by a VM or
+// another image and not there; shown or not.
+func (s *Images) Alarms() (orphans, missing int) {
+	for _, r := range s.list.rows {
+		switch {
+		case r.Missing:
+			missing++
+		case r.Orphan():
+			orphans++
+		}
+	}
+	return orphans, missing
+}
+
 // Order is what images are sorted by, in which direction, and whether as
 // trees of backing chains.
 func (s *Images) Order() (by string, desc, tree bool) {

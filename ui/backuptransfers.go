@@ -183,7 +183,7 @@ func (r *Root) transferCell(row *model.TransferRow, col, width int, now time.Tim
 		return widget.Cell{Text: backend.Clean(word), Style: look}
 	}
 	if row.Job != nil {
-		return r.jobOfOthers(row.Job, col, width)
+		return r.jobOfOthers(row, col, width)
 	}
 	if row.Section != model.SectionRunning {
 		if col == tcolBar {
@@ -232,7 +232,8 @@ func (r *Root) progressOf(t *backend.Transfer, col, width int) widget.Cell {
 }
 
 // jobOfOthers is a cell of a job that berth's store does not know.
-func (r *Root) jobOfOthers(j *backend.DomainJob, col, width int) widget.Cell {
+func (r *Root) jobOfOthers(row *model.TransferRow, col, width int) widget.Cell {
+	j := row.Job
 	done, total := int64(min(j.Done, 1<<62)), int64(min(j.Total, 1<<62))
 	switch col {
 	case tcolDisk:
@@ -251,6 +252,10 @@ func (r *Root) jobOfOthers(j *backend.DomainJob, col, width int) widget.Cell {
 			return widget.Cell{Text: model.Duration(time.Duration(float64(left) / float64(j.Rate) * float64(time.Second)))}
 		}
 		return widget.Cell{Text: model.Unknown}
+	case tcolMean:
+		return widget.Cell{Text: rateOf(row.Rates.Mean)}
+	case tcolSpark:
+		return widget.Cell{Text: r.sparkOf(row.Rates.Spark, width), Style: r.styles.Get(themes.RoleSpark)}
 	case tcolHost:
 		return widget.Cell{Text: backend.Clean(j.Host), Style: r.styles.Get(themes.RoleHost)}
 	}

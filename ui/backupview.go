@@ -351,7 +351,7 @@ func (r *Root) repoLines(w, most int) []string {
 		if !p.Verified.IsZero() {
 			text += ", verified " + model.Duration(max(0, now.Sub(p.Verified))) + " ago"
 		} else {
-			text += ", never verified"
+			text += ", never verified as a whole"
 		}
 		good = append(good, " "+r.st(themes.RoleOK, r.look.Glyphs.Lock)+" "+name+" "+r.st(themes.RoleMuted, text))
 	}

@@ -64,7 +64,7 @@ func (r *Root) formField(x *model.Field, focused bool, labels, w int) string {
 	left := mark + r.st(themes.RoleMuted, widget.FitRight(x.Label, labels)) + " "
 	room := max(8, w-labels-3)
 	if x.Err == nil {
-		return left + r.fieldValue(x, focused, min(room, 40))
+		return left + r.fieldValue(x, focused, min(room, 64))
 	}
 	return left + r.fieldValue(x, focused, min(room, 20)) + " " + r.st(themes.RoleWarn, backend.Clean(r.look.Glyphs.Cross+" "+x.Err.Error()))
 }

@@ -145,6 +145,9 @@ func (r *Root) imagesTitle() []segment {
 	}
 	segs := []segment{{r.st(themes.RoleTitle, title+text), 0}}
 	segs = append(segs, r.listSegments(l, filter)...)
+	if r.app.Screen == model.ScreenImages {
+		segs = append(segs, r.imageAlarms()...)
+	}
 	if n := s.Requests(); n > 0 {
 		segs = append(segs, segment{r.st(themes.RoleInfo, r.look.Glyphs.Starting+" "+count(n, "request")), 1})
 	}
@@ -163,6 +166,19 @@ func (r *Root) imagesTitle() []segment {
 		by = "tree, " + by
 	}
 	return append(segs, segment{r.st(themes.RoleMuted, "by "+by+arrow), 3})
+}
+
+// imageAlarms count what nobody uses, and what is named and not there.
+func (r *Root) imageAlarms() []segment {
+	var segs []segment
+	orphans, missing := r.app.Images.Alarms()
+	if missing > 0 {
+		segs = append(segs, segment{r.st(themes.RoleBad, r.look.Glyphs.Cross+" "+itoa(missing)+" missing"), 1})
+	}
+	if orphans > 0 {
+		segs = append(segs, segment{r.st(themes.RoleWarn, r.look.Glyphs.Warn+" "+count(orphans, "orphan")), 2})
+	}
+	return segs
 }
 
 // poolBars are a line for each pool: how full it is. Those that find no room
@@ -231,13 +247,14 @@ func (r *Root) poolState(p *backend.Pool) (string, string, themes.Role) {
 }
 
 func (r *Root) imageColumns(w int) []widget.Column {
-	names, uses, formats := 10, 8, 6
+	names, uses, formats, paths := 10, 8, 6, 20
 	s := r.app.Images
 	l, _ := r.app.ImageList()
 	for i := l.Top(); i < min(l.Len(), l.Top()+l.Page()); i++ {
 		row := s.Image(i)
 		names = max(names, widget.Width(row.Name)+2*min(row.Depth, 8))
 		uses = max(uses, widget.Width(model.ImageUse(row.Image)))
+		paths = max(paths, min(80, widget.Width(row.Path)))
 		formats = max(formats, min(10, widget.Width(formatText(row.Image))))
 	}
 	specs := []widget.ColumnSpec{
@@ -252,7 +269,7 @@ func (r *Root) imageColumns(w int) []widget.Column {
 		icolSnaps:   {Title: "SNAPS", Min: 5, Right: true, Priority: 6},
 		icolBacking: {Title: "BACKING", Min: 12, Max: 40, Priority: 8, Flex: 1},
 		icolHost:    {Title: "HOST", Min: 8, Max: 16, Priority: 2},
-		icolPath:    {Title: "PATH", Min: 20, Max: 80, Priority: 9, Flex: 1},
+		icolPath:    {Title: "PATH", Min: paths, Priority: 9}, // whole or not at all: its end is what tells
 	}
 	if len(r.app.Fleet.Hosts()) < 2 {
 		specs[icolHost].Priority = 90

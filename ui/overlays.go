@@ -94,12 +94,13 @@ func (r *Root) promptBox(p *model.Prompt) string {
 }
 
 func (r *Root) menuBox(m *model.Menu) string {
-	labels, keysW := 0, 0
+	labels, keysW, notes := 0, 0, 48
 	for _, it := range m.Items {
 		labels = max(labels, widget.Width(it.Label))
 		keysW = max(keysW, widget.Width(model.KeyName(it.Key)))
+		notes = max(notes, widget.Width(it.Note), widget.Width(it.Why))
 	}
-	w := r.dialogWidth(min(96, 8+keysW+labels+48))
+	w := r.dialogWidth(min(120, 8+keysW+labels+notes))
 	page, top := r.menuPage(), r.menuTop(m)
 	var lines []string
 	for i := top; i < min(len(m.Items), top+page); i++ {
