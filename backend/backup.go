@@ -134,6 +134,14 @@ type Leftover struct {
 	Size  uint64 // bytes that it takes, where known
 }
 
+// SnapshotDefiner is a host that takes descriptions of snapshots whose content is
+// there already.
+type SnapshotDefiner interface {
+	// RedefineSnapshot gives a domain a snapshot as libvirt described it; one of
+	// that name is replaced. It wraps ErrInvalid when libvirt does not take it.
+	RedefineSnapshot(ctx context.Context, vm UUID, xml string) error
+}
+
 // JobWatcher tells of the jobs that domains are under, whoever started them.
 type JobWatcher interface {
 	// DomainJobs returns jobs under way: backups, migrations, saves and dumps,

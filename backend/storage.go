@@ -191,6 +191,14 @@ type HostFiles interface {
 	Room(ctx context.Context, path string) (free uint64, err error)
 }
 
+// FolderMaker is a HostFiles that makes folders. Of a TPM's state they get the
+// owners that libvirt would give them, elsewhere that of the folder above.
+type FolderMaker interface {
+	// MakeFolder makes a folder in one that is there; one that is there itself is
+	// no error.
+	MakeFolder(ctx context.Context, path string) error
+}
+
 // VolumeStreamer moves volumes through libvirt itself, for hosts of which
 // berth sees nothing else.
 type VolumeStreamer interface {

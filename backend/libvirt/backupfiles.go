@@ -59,7 +59,7 @@ func (s *subject) nvram(ctx context.Context, m dial.Machine) ([]backend.PointFil
 func (s *subject) tpmDir() string {
 	for _, t := range s.xml.Devices.TPMs {
 		if t.Backend.Type == "emulator" && s.h.target.Driver() == "qemu:///system" {
-			return "/var/lib/libvirt/swtpm/" + s.uuid().String()
+			return path.Join(tpmBase, s.uuid().String())
 		}
 	}
 	return ""

@@ -42,6 +42,8 @@ type fakeVM struct {
 	Checkpoints []string
 	XML         string
 	Begun       map[string]bool // checkpoints without a commit
+	Files       []backend.PointFile
+	Snapshots   []string // those that were redefined
 }
 
 type fakeSession struct {

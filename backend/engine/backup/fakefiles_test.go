@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"berth/backend"
 )
@@ -53,7 +54,7 @@ func (i *fakeImage) Commit(context.Context) error {
 func (i *fakeImage) Close() error { return os.Remove(i.from) }
 
 func (h *fakeHost) ReadFile(_ context.Context, p string, limit int64) ([]byte, error) {
-	b, err := os.ReadFile(p)
+	b, err := os.ReadFile(h.real(p))
 	if err == nil && int64(len(b)) > limit {
 		return nil, backend.ErrInvalid
 	}
@@ -61,22 +62,51 @@ func (h *fakeHost) ReadFile(_ context.Context, p string, limit int64) ([]byte, e
 }
 
 func (h *fakeHost) WriteFile(_ context.Context, p string, content []byte) error {
-	return h.with("write", func(*fakeState) error { return os.WriteFile(p, content, 0o600) })
+	return h.with("write", func(*fakeState) error { return os.WriteFile(h.real(p), content, 0o600) })
 }
 
-func (h *fakeHost) ListFiles(context.Context, string) ([]string, error) { return nil, fs.ErrNotExist }
+func (h *fakeHost) ListFiles(_ context.Context, dir string) (list []string, err error) {
+	entries, err := os.ReadDir(h.real(dir))
+	for _, e := range entries {
+		list = append(list, e.Name())
+	}
+	return list, err
+}
+
+func (h *fakeHost) MakeFolder(_ context.Context, p string) error {
+	return h.with("folder", func(*fakeState) error { return os.Mkdir(h.real(p), 0o700) })
+}
+
+func (h *fakeHost) RedefineSnapshot(_ context.Context, u backend.UUID, text string) error {
+	return h.with("snapshot", func(s *fakeState) error {
+		n, err := parseXML(text)
+		if err == nil {
+			vm := s.byUUID(u)
+			vm.Snapshots = append(vm.Snapshots, n.find("name").text())
+		}
+		return err
+	})
+}
+
+// real is where a file lies that has its place with libvirt.
+func (h *fakeHost) real(p string) string {
+	if rest, ok := strings.CutPrefix(p, swtpmDir); ok {
+		return filepath.Join(h.dir, "swtpm", rest)
+	}
+	return p
+}
 
 func (h *fakeHost) RenameFile(_ context.Context, from, to string) error {
 	return h.with("rename", func(s *fakeState) error {
-		if _, err := os.Stat(to); err == nil {
+		if _, err := os.Stat(h.real(to)); err == nil {
 			return fs.ErrExist
 		}
-		return os.Rename(from, to)
+		return os.Rename(h.real(from), h.real(to))
 	})
 }
 
 func (h *fakeHost) RemoveFile(_ context.Context, p string) error {
-	return h.with("remove", func(*fakeState) error { return os.Remove(p) })
+	return h.with("remove", func(*fakeState) error { return os.Remove(h.real(p)) })
 }
 
 func (h *fakeHost) Room(context.Context, string) (uint64, error) {

@@ -79,6 +79,7 @@ func (h *fakeHost) session(s *fakeState, token string) (*liveFake, error) {
 	x := s.Sessions[token]
 	vm := s.VMs[x.VM]
 	p := backend.BackupPoint{At: x.At, Running: x.Running, Checkpoint: x.Checkpoint, XML: vm.XML, Stored: vm.XML}
+	p.Files = slices.Clone(vm.Files)
 	nvram, err := os.ReadFile(h.nvram(vm.Name))
 	if err == nil {
 		p.Files = append(p.Files, backend.PointFile{Kind: "nvram", Path: h.nvram(vm.Name), Content: nvram})

@@ -107,6 +107,7 @@ func (r *mending) all(ctx context.Context) error {
 		return err
 	}
 	r.record("restore", "point "+r.m.ID, nil)
+	r.snapshots(ctx)
 	return r.finish(ctx)
 }
 

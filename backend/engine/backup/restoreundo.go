@@ -5,9 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path"
-	"slices"
-	"strings"
 
 	"berth/backend"
 	"berth/backend/image/repo"
@@ -110,78 +107,4 @@ func (k *task) undefine(ctx context.Context, h backend.Host, u *undo) error {
 	}
 	_, err := d.Define(ctx, u.XML)
 	return err
-}
-
-// swtpmDir is where libvirt's system daemon keeps the state of emulated TPMs.
-const swtpmDir = "/var/lib/libvirt/swtpm"
-
-// placeFiles writes the variable store and the TPM's state.
-func (r *mending) placeFiles(ctx context.Context) error {
-	snapshots := 0
-	for _, f := range r.m.Files {
-		to := ""
-		switch f.Kind {
-		case "nvram":
-			if to = r.def.nvram(); to == "" {
-				continue // libvirt makes it anew, from its template
-			}
-		case "tpm":
-			if !r.def.tpm() || !localName(f.Path) {
-				continue
-			}
-			to = path.Join(swtpmDir, r.vm.String(), f.Path)
-		case "snapshot":
-			snapshots++
-			continue
-		default:
-			continue
-		}
-		content, err := r.repo.ReadFile(ctx, &r.m, f)
-		if err != nil {
-			return fmt.Errorf("%s: %w", f.Kind, err)
-		}
-		err = r.placeFile(ctx, to, content)
-		if f.Kind == "tpm" && errors.Is(err, fs.ErrNotExist) {
-			// Libvirt makes the folder at the first start, as nobody else could.
-			r.said = append(r.said, "the TPM's state is kept in the backup alone: start and shut down "+r.name+" once, then restore again in place")
-			r.n.Undo = r.n.Undo[:len(r.n.Undo)-1]
-			err = r.save(ctx, "unmade")
-		}
-		if err != nil {
-			return fmt.Errorf("%s: %w", f.Kind, err)
-		}
-	}
-	if snapshots > 0 {
-		r.said = append(r.said, fmt.Sprintf("its %d snapshots were inside the images that it had: their descriptions are kept in the backup alone", snapshots))
-	}
-	return nil
-}
-
-// localName reports whether a path stays within the folder that it is relative
-// to.
-func localName(p string) bool {
-	return p != "" && !path.IsAbs(p) && !slices.Contains(strings.Split(p, "/"), "..")
-}
-
-// placeFile writes a small file; what has its name is set aside.
-func (r *mending) placeFile(ctx context.Context, to string, content []byte) error {
-	there, err := exists(ctx, r.files, to)
-	if err != nil {
-		return err
-	}
-	if there {
-		if r.x.Spec.Restore.NewName != "" {
-			return fmt.Errorf("%w: %s", fs.ErrExist, backend.Clean(to))
-		}
-		if err := r.rename(ctx, to, r.aside(to)); err != nil {
-			return err
-		}
-	}
-	if err := r.will(ctx, undo{Op: undoFile, Path: to}); err != nil {
-		return err
-	}
-	if err := r.files.WriteFile(ctx, to, content); err != nil {
-		return err
-	}
-	return r.task.at("file")
 }
