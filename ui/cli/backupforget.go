@@ -34,7 +34,7 @@ func (a *app) backupForgetCommand() *cobra.Command {
 		Long: "Forget points: by rules, of all VMs or of those named, or those named themselves.\n" +
 			"With neither, the config's backup.keep are the rules. What they took is freed by\n" +
 			"berth backup prune, or with --prune.\n\n" + keepHelp + "\n\n" +
-			"On a terminal it asks first; without one the command line is its word.\n\n" + pointHelp +
+			"It asks first; without a terminal it needs --yes.\n\n" + pointHelp +
 			"\nHere a VM's latest has to be said: web1@latest.\n\n" + repoHelp + "\n\n" +
 			"JSON is one object: dry_run, and the lists kept and forgotten of points, each with\n" +
 			"point name at and why, the rules that keep it; with --prune, prune as berth backup\n" +
@@ -106,7 +106,11 @@ func (a *app) forget(ctx context.Context, r *openRepo, f *forgetFlags, rules bac
 	}
 	var pruned *repo.PruneReport
 	if f.prune {
-		report, err := a.prune(ctx, r, repo.PruneOptions{DryRun: f.dryRun, Grace: time.Duration(f.grace)})
+		o := repo.PruneOptions{DryRun: f.dryRun, Grace: time.Duration(f.grace)}
+		if f.dryRun {
+			o.Without = ids
+		}
+		report, err := a.prune(ctx, r, o)
 		if err != nil {
 			return err
 		}
@@ -188,10 +192,7 @@ func vmsOf(points []backend.Point, args []string) ([]backend.UUID, error) {
 }
 
 func (a *app) askForget(ctx context.Context, f *forgetFlags, gone, kept int) error {
-	if f.yes || !isTerminal(a.Stdin) {
-		return nil
-	}
-	return a.confirm(ctx, fmt.Sprintf("Forget %s, and keep %d?\nWhat is forgotten cannot be restored any more.", plural(gone, "point", "points"), kept))
+	return a.mayLose(ctx, f.yes, "forget", fmt.Sprintf("Forget %s, and keep %d?\nWhat is forgotten cannot be restored any more.", plural(gone, "point", "points"), kept))
 }
 
 var retainedColumns = []cellColumn[repo.Retained]{

@@ -199,13 +199,8 @@ func (a *app) removeKeys(ctx context.Context, r *openRepo, args []string, yes bo
 	if len(ids) >= len(keys) {
 		return &backend.OpError{Op: "remove the keys", Target: strings.Join(args, " "), Err: errors.New("no key would be left, and nobody could ever restore from it"), Hint: "add another first"}
 	}
-	if !yes {
-		if !isTerminal(a.Stdin) {
-			return usagef("", "removing a key can lock people out and there is no terminal to ask on; add --yes if you mean it")
-		}
-		if err := a.confirm(ctx, fmt.Sprintf("Remove %s?\nWho has only that will not open it any more.", strings.Join(ids, ", "))); err != nil {
-			return err
-		}
+	if err := a.mayLose(ctx, yes, "key remove", fmt.Sprintf("Remove %s?\nWho has only that will not open it any more.", strings.Join(ids, ", "))); err != nil {
+		return err
 	}
 	for _, id := range ids {
 		if err := r.RemoveKey(ctx, id); err != nil {

@@ -139,10 +139,8 @@ func (a *app) clearLeftovers(ctx context.Context, fl *fleet, f *leftoverFlags, f
 	removed := make([]bool, len(found))
 	var failed error
 	if f.clean && len(found) > 0 {
-		if !f.yes && isTerminal(a.Stdin) {
-			if err := a.confirm(ctx, fmt.Sprintf("Remove %s?", plural(len(found), "leftover", "leftovers"))); err != nil {
-				return err
-			}
+		if err := a.mayLose(ctx, f.yes, "leftovers --clean", fmt.Sprintf("Remove %s?", plural(len(found), "leftover", "leftovers"))); err != nil {
+			return err
 		}
 		failed = a.removeLeftovers(ctx, fl, found, removed)
 	}

@@ -91,11 +91,7 @@ func (a *app) backupUnlockCommand() *cobra.Command {
 			"and endangers what they do.\n\n" + repoHelp,
 		Args: withUsage(noArguments("")),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			var wrong error
-			if all && !yes && !isTerminal(a.Stdin) {
-				wrong = usagef("", "unlock --all can damage a backup that is being written and there is no terminal to ask on; add --yes if you mean it")
-			}
-			return a.changeRepo(cmd, &f, wrong, func(ctx context.Context, r *openRepo) error { return a.unlock(ctx, r, all, yes) })
+			return a.changeRepo(cmd, &f, nil, func(ctx context.Context, r *openRepo) error { return a.unlock(ctx, r, all, yes) })
 		},
 	}
 	f.add(cmd)
@@ -106,10 +102,8 @@ func (a *app) backupUnlockCommand() *cobra.Command {
 }
 
 func (a *app) unlock(ctx context.Context, r *openRepo, all, yes bool) error {
-	if all && !yes {
-		if err := a.confirm(ctx, "Remove all locks?\nA backup or prune that is under way may lose data."); err != nil {
-			return err
-		}
+	if err := a.mayLose(ctx, yes || !all, "unlock --all", "Remove all locks?\nA backup or prune that is under way may lose data."); err != nil {
+		return err
 	}
 	n, err := r.Unlock(ctx, !all)
 	if err != nil {

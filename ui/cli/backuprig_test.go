@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -236,4 +237,30 @@ func (r *backupRig) addPointOf(name string, vm backend.UUID, at time.Time, conte
 	check(err)
 	check(errors.Join(w.Close(), rp.Close(), p.Close()))
 	return m.ID
+}
+
+// damage flips a bit in the middle of the largest file below a folder.
+func damage(t *testing.T, dir string) {
+	t.Helper()
+	largest, size := "", int64(0)
+	err := filepath.Walk(dir, func(path string, info os.FileInfo, err error) error {
+		if err == nil && info.Mode().IsRegular() && info.Size() > size {
+			largest, size = path, info.Size()
+		}
+		return err
+	})
+	if err != nil || largest == "" {
+		t.Fatal(largest, err)
+	}
+	b, err := os.ReadFile(largest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[len(b)/2] ^= 1
+	if err := os.Chmod(largest, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(largest, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -91,11 +91,8 @@ func (a *app) runKeeper(cmd *cobra.Command, s keeperSpec, host string, yes bool)
 }
 
 func (a *app) askKeeper(ctx context.Context, s keeperSpec, host string, yes bool) error {
-	switch {
-	case s.question == "" || yes:
+	if s.question == "" {
 		return nil
-	case !isTerminal(a.Stdin):
-		return usagef("", "%s can lose data and there is no terminal to ask on; add --yes if you mean it", s.name)
 	}
-	return a.confirm(ctx, fmt.Sprintf(s.question, backend.Clean(host)))
+	return a.mayLose(ctx, yes, s.name, fmt.Sprintf(s.question, backend.Clean(host)))
 }
