@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"math"
 	"os"
+	"slices"
 	"time"
 
 	diskfs "github.com/diskfs/go-diskfs/backend"
@@ -61,13 +62,21 @@ func Volumes(ctx context.Context, d disk.Reader) ([]Volume, error) {
 	if err != nil || table == nil {
 		return []Volume{whole}, err
 	}
-	var out []Volume
+	logical, extended, err := logicals(src)
+	if err != nil {
+		return nil, err
+	}
+	var all []Volume
 	for _, p := range table.GetPartitions() {
-		start, size := p.GetStart(), p.GetSize()
-		if start < 0 || size <= 0 || start > d.Size() || size > d.Size()-start {
+		if v := (Volume{Partition: p.GetIndex(), Offset: p.GetStart(), Size: p.GetSize(), source: src}); !slices.Contains(extended, v.Offset) {
+			all = append(all, v)
+		}
+	}
+	var out []Volume
+	for _, v := range append(all, logical...) {
+		if v.Offset < 0 || v.Size <= 0 || v.Offset > d.Size() || v.Size > d.Size()-v.Offset {
 			continue // it ends beyond the disk, or is none
 		}
-		v := Volume{Partition: p.GetIndex(), Offset: start, Size: size, source: src}
 		if err := v.probe(); err != nil {
 			return nil, err
 		}

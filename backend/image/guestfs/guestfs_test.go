@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -279,6 +280,10 @@ func TestFAT(t *testing.T) {
 
 func TestISO(t *testing.T) {
 	dir, img := tree(t, false), filepath.Join(t.TempDir(), "iso")
+	// go-diskfs reads no more of a Rock Ridge name than its first record holds.
+	if err := os.Rename(filepath.Join(dir, strings.Repeat("n", 200)), filepath.Join(dir, strings.Repeat("n", 100))); err != nil {
+		t.Fatal(err)
+	}
 	build(t, "xorriso", "-as", "mkisofs", "-quiet", "-R", "-o", img, dir)
 	f, err := volumes(t, img)[0].Open()
 	if err != nil {
@@ -319,6 +324,52 @@ func TestPartitions(t *testing.T) {
 	list, err := f.ReadDir(".")
 	if err != nil || len(list) != 1 || list[0].Name() != "lost+found" {
 		t.Errorf("%v, %v", list, err)
+	}
+}
+
+// TestLogicalPartitions are found behind an extended one, and a chain of them
+// that bites its own tail has an end.
+func TestLogicalPartitions(t *testing.T) {
+	img, part := image(t, 64<<20), image(t, 8<<20)
+	build(t, "mke2fs", "-q", "-F", "-t", "ext4", "-L", "home", part)
+	at := func(table []byte, i int, kind byte, start, size uint32) {
+		e := table[446+16*i:]
+		e[4] = kind
+		binary.LittleEndian.PutUint32(e[8:], start)
+		binary.LittleEndian.PutUint32(e[12:], size)
+		table[510], table[511] = 0x55, 0xaa
+	}
+	write := func(sector int64, table []byte) {
+		t.Helper()
+		if err := overwrite(img, sector*512, table); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const extended = 20480
+	primary, first, second := make([]byte, 512), make([]byte, 512), make([]byte, 512)
+	at(primary, 0, 0x83, 2048, 16384)
+	at(primary, 1, 0x05, extended, 100000)
+	at(first, 0, 0x83, 2048, 16384)
+	at(first, 1, 0x05, 20480, 18432)
+	at(second, 0, 0x83, 2048, 16384)
+	write(0, primary)
+	write(extended, first)
+	write(extended+20480, second)
+	write(extended+2048, []byte("XFSB"))
+	build(t, "dd", "if="+part, "of="+img, "bs=512", fmt.Sprintf("seek=%d", extended+20480+2048), "conv=notrunc", "status=none")
+	vs := volumes(t, img)
+	if len(vs) != 3 || vs[0].Partition != 1 || vs[1].Partition != 5 || vs[1].Kind != "xfs" || vs[2].Partition != 6 || vs[2].Kind != "ext" || vs[2].Label != "home" {
+		t.Fatalf("%+v", vs)
+	}
+	if f, err := vs[2].Open(); err != nil {
+		t.Error(err)
+	} else if list, err := f.ReadDir("."); err != nil || len(list) != 1 {
+		t.Errorf("%v, %v", list, err)
+	}
+	at(second, 1, 0x05, 0, 18432) // back to the first
+	write(extended+20480, second)
+	if vs := volumes(t, img); len(vs) > maxPartitions || vs[2].Label != "home" {
+		t.Errorf("%d volumes", len(vs))
 	}
 }
 

@@ -3,6 +3,7 @@ package guestfs
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"strings"
 
@@ -88,12 +89,22 @@ func (o *other) Open(name string) (f fs.File, err error) {
 	if !fs.ValidPath(name) {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrInvalid}
 	}
+	if info, err := o.Stat(name); err == nil && info.Mode().IsRegular() && info.Size() == 0 {
+		return emptyFile{info}, nil // which go-diskfs takes for a broken chain on FAT
+	}
 	f, err = o.fs.Open(name)
 	if err != nil {
 		return nil, o.told("open", name, err)
 	}
 	return &otherFile{f}, nil
 }
+
+// emptyFile is a file with nothing in it.
+type emptyFile struct{ info fs.FileInfo }
+
+func (f emptyFile) Stat() (fs.FileInfo, error) { return f.info, nil }
+func (f emptyFile) Read([]byte) (int, error)   { return 0, io.EOF }
+func (f emptyFile) Close() error               { return nil }
 
 // otherFile is a file whose parser may be led astray.
 type otherFile struct{ fs.File }
