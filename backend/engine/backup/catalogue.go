@@ -127,10 +127,15 @@ func (k *task) repoState(ctx context.Context, r *opened) func(tx *store.Tx) erro
 
 // lasting is a reference without the file of a secret that was handed over once.
 func (o *Options) lasting(ref backend.RepoRef) backend.RepoRef {
-	if o.Handover != nil && ref.PassphraseFile != "" && o.Handover(ref.PassphraseFile) {
+	if o.handedOver(ref) {
 		ref.PassphraseFile = ""
 	}
 	return ref
+}
+
+// handedOver reports whether the secret was handed over for one order only.
+func (o *Options) handedOver(ref backend.RepoRef) bool {
+	return o.Handover != nil && ref.PassphraseFile != "" && o.Handover(ref.PassphraseFile)
 }
 
 // joined is what there is to say, in one line.

@@ -111,7 +111,7 @@ func (c *Client) checkSchedule(s *backend.Schedule) error {
 		return wrong("%g percent", s.Verify)
 	case s.Limit < 0:
 		return wrong("a limit of %d bytes a second", s.Limit)
-	case c.o.Handover != nil && s.Repo.PassphraseFile != "" && c.o.Handover(s.Repo.PassphraseFile):
+	case c.o.handedOver(s.Repo):
 		return wrong("a schedule needs a passphrase file that stays")
 	}
 	return nil

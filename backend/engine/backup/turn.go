@@ -294,7 +294,7 @@ func (m *Manager) prune(ctx context.Context, now time.Time) error {
 // other one needs it.
 func (m *Manager) forgetSecret(ctx context.Context, x *backend.Transfer) error {
 	file := x.Spec.Repo.PassphraseFile
-	if file == "" || m.o.Handover == nil || !m.o.Handover(file) {
+	if !m.o.handedOver(x.Spec.Repo) {
 		return nil
 	}
 	needed := false

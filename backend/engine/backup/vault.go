@@ -3,6 +3,8 @@ package backup
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io/fs"
 
 	"berth/backend"
 	"berth/backend/image/disk"
@@ -63,6 +65,13 @@ type opened struct {
 // secret.
 func (o *Options) openRepo(ctx context.Context, ref backend.RepoRef) (*opened, error) {
 	s, err := o.OpenSecret(ctx, ref)
+	if errors.Is(err, fs.ErrNotExist) && o.handedOver(ref) {
+		// It lay in memory: the machine was booted since, or this is tried again after
+		// it had come to its end.
+		return nil, &backend.OpError{Op: "open", Target: backend.Clean(ref.URL),
+			Err:  fmt.Errorf("%w: the passphrase that was handed over for this transfer is gone; order it anew", backend.ErrSecret),
+			Hint: "with --passphrase-file it would go on by itself"}
+	}
 	if err != nil {
 		return nil, err
 	}
