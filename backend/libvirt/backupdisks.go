@@ -207,19 +207,21 @@ func (s *subject) job(ctx context.Context) (string, error) {
 			return "a block " + backend.Clean(d.Mirror.job()) + " of " + backend.Clean(d.Target.Dev), nil
 		}
 	}
-	kind, params, err := s.jobStats(ctx)
+	kind, params, err := s.jobStats(ctx, s.h.backup)
 	if err != nil || kind == libvirt.DomainJobNone {
 		return "", err
 	}
 	return word(operations, int32(valueOf(params, libvirt.DomainJobOperationStr))), nil
 }
 
-func (s *subject) jobStats(ctx context.Context) (libvirt.DomainJobType, []libvirt.TypedParam, error) {
+// jobStats may wait for whatever holds the domain as long as ctx lasts, and so
+// says which lane it is that waits.
+func (s *subject) jobStats(ctx context.Context, l *lane) (libvirt.DomainJobType, []libvirt.TypedParam, error) {
 	type stats struct {
 		kind   int32
 		params []libvirt.TypedParam
 	}
-	st, err := ask(ctx, s.h.jobs, func(lv *libvirt.Libvirt) (st stats, err error) {
+	st, err := ask(ctx, l, func(lv *libvirt.Libvirt) (st stats, err error) {
 		st.kind, st.params, err = lv.DomainGetJobStats(s.dom, 0)
 		return st, err
 	})

@@ -20,12 +20,14 @@ const (
 	procInfo         = 16
 	procLookup       = 24
 	procAuthList     = 66
+	procAbortJob     = 164
 	procLibVersion   = 157
 	procOpenConsole  = 201
 	procScreenshot   = 211
 	procState        = 212
 	procDestroy      = 234
 	procListAll      = 273
+	procJobStats     = 298
 	procRegister     = 316
 	procDeregister   = 317
 	procLifecycleMsg = 318

@@ -38,17 +38,10 @@ type asked struct {
 // Figures asks the QEMUs of the given domains, as many as its ration of time
 // allows. Domains that do not answer come back with StuckSince set.
 func (h *Host) Figures(ctx context.Context, uuids []backend.UUID) ([]backend.Figures, error) {
-	if h.life.Err() != nil {
-		return nil, h.broken("figures", backend.ErrClosed)
+	if err := h.take(ctx, h.figuring); err != nil {
+		return nil, h.broken("figures", err)
 	}
-	select {
-	case h.figuring <- struct{}{}:
-		defer func() { <-h.figuring }()
-	case <-ctx.Done():
-		return nil, h.broken("figures", ended(ctx))
-	case <-h.life.Done():
-		return nil, h.broken("figures", backend.ErrClosed)
-	}
+	defer func() { <-h.figuring }()
 	wanted := h.table.wanted(uuids)
 	h.refreshAddresses(wanted)
 	free, alone := h.sort(wanted)

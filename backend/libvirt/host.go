@@ -59,13 +59,14 @@ type Host struct {
 	action  *lane
 	picture *lane // screenshots, which are streams
 	backup  *lane // backup jobs, checkpoints, freezing and thawing
-	jobs    *lane // other jobs of domains
+	jobs    *lane // DomainJobs, of the domains one by one
 	storage *lane // pools and volumes
 
 	road road // to the machine itself
 
 	polling  chan struct{} // held by the Poll under way
 	figuring chan struct{} // held by the Figures under way
+	looking  chan struct{} // held by the DomainJobs under way
 	qemu     bool          // the driver is QEMU's: domains have monitors and processes
 	table    *table
 	plan     *ration
@@ -108,7 +109,7 @@ func newHost(o Options, t target) *Host {
 	life, end := context.WithCancel(context.Background())
 	h := &Host{
 		name: o.Name, readOnly: o.ReadOnly, target: t, now: time.Now, life: life, end: end,
-		polling: make(chan struct{}, 1), figuring: make(chan struct{}, 1),
+		polling: make(chan struct{}, 1), figuring: make(chan struct{}, 1), looking: make(chan struct{}, 1),
 		qemu: strings.HasPrefix(t.Driver(), "qemu:"), table: newTable(), plan: newRation(), stuck: newQuarantine(),
 	}
 	if h.name == "" {
@@ -152,6 +153,22 @@ func (h *Host) Close() error {
 	h.table.close()
 	<-h.polling
 	return nil
+}
+
+// take waits for the caller's turn at something that one does at a time, and
+// whose channel it then holds.
+func (h *Host) take(ctx context.Context, turn chan struct{}) error {
+	if h.life.Err() != nil {
+		return backend.ErrClosed
+	}
+	select {
+	case turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ended(ctx)
+	case <-h.life.Done():
+		return backend.ErrClosed
+	}
 }
 
 // spawn runs fn in the background, where Close waits for it. Once the Host is

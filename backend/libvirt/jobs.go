@@ -18,7 +18,8 @@ import (
 var _ backend.JobWatcher = (*Host)(nil)
 
 const (
-	// jobLook bounds what is asked of one domain, and jobsLook of all.
+	// jobLook bounds what is asked of one domain, and jobsLook of all. The
+	// clocks start when it is the caller's turn: the lane is then its own.
 	jobLook  = 2 * time.Second
 	jobsLook = 8 * time.Second
 )
@@ -33,12 +34,17 @@ var blockKinds = []string{"", "block-pull", "block-copy", "block-commit", "block
 // DomainJobs implements backend.JobWatcher. Of a domain without a job nothing
 // reaches the QEMU but where its disks have a backing chain, on which a block
 // job could run that libvirt tells of in no other way. One that does not answer
-// is left out.
+// is left out. Callers take turns, so that those domains cost each of them no
+// more than one caller alone.
 func (h *Host) DomainJobs(ctx context.Context) ([]backend.DomainJob, error) {
 	const op = "look for jobs on"
+	if err := h.take(ctx, h.looking); err != nil {
+		return nil, h.broken(op, err)
+	}
+	defer func() { <-h.looking }()
 	ctx, cancel := context.WithTimeout(ctx, jobsLook)
 	defer cancel()
-	doms, err := ask(ctx, h.jobs, func(lv *libvirt.Libvirt) ([]libvirt.Domain, error) {
+	doms, err := ask(ctx, h.cheap, func(lv *libvirt.Libvirt) ([]libvirt.Domain, error) {
 		list, _, err := lv.ConnectListAllDomains(1, libvirt.ConnectListDomainsActive)
 		return list, err
 	})
@@ -117,7 +123,7 @@ func (s *subject) startJob() backend.DomainJob {
 
 // domainJob is the domain's one job, or nil.
 func (s *subject) domainJob(ctx context.Context) (*backend.DomainJob, error) {
-	kind, params, err := s.jobStats(ctx)
+	kind, params, err := s.jobStats(ctx, s.h.jobs)
 	if err != nil || kind != libvirt.DomainJobBounded && kind != libvirt.DomainJobUnbounded {
 		return nil, err
 	}
@@ -187,7 +193,7 @@ func (h *Host) AbortDomainJob(ctx context.Context, j backend.DomainJob) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, jobWait)
 	defer cancel()
-	_, err = tell(ctx, h.jobs, func(lv *libvirt.Libvirt) (struct{}, error) {
+	_, err = tell(ctx, h.action, func(lv *libvirt.Libvirt) (struct{}, error) {
 		if j.Disk != "" {
 			return struct{}{}, lv.DomainBlockJobAbort(d, j.Disk, 0)
 		}

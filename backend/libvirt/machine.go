@@ -53,14 +53,10 @@ func (h *Host) machine(ctx context.Context) (dial.Machine, error) {
 	if m := h.road.current(); m != nil {
 		return m, nil
 	}
-	select {
-	case h.road.turn <- struct{}{}:
-		defer func() { <-h.road.turn }()
-	case <-ctx.Done():
-		return nil, ended(ctx)
-	case <-h.life.Done():
-		return nil, backend.ErrClosed
+	if err := h.take(ctx, h.road.turn); err != nil {
+		return nil, err
 	}
+	defer func() { <-h.road.turn }()
 	if m := h.road.current(); m != nil { // somebody else was faster
 		return m, nil
 	}

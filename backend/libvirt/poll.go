@@ -28,17 +28,10 @@ const (
 
 // Poll returns every domain. See the package comment for what it asks.
 func (h *Host) Poll(ctx context.Context) (backend.Poll, error) {
-	if h.life.Err() != nil {
-		return backend.Poll{}, h.broken("poll", backend.ErrClosed)
+	if err := h.take(ctx, h.polling); err != nil {
+		return backend.Poll{}, h.broken("poll", err)
 	}
-	select {
-	case h.polling <- struct{}{}:
-		defer func() { <-h.polling }()
-	case <-ctx.Done():
-		return backend.Poll{}, h.broken("poll", ended(ctx))
-	case <-h.life.Done():
-		return backend.Poll{}, h.broken("poll", backend.ErrClosed)
-	}
+	defer func() { <-h.polling }()
 	first, err := h.refresh(ctx)
 	if err != nil {
 		return backend.Poll{}, h.broken("poll", err)
