@@ -87,19 +87,7 @@ func (a *app) changeTransfers(cmd *cobra.Command, args []string, c backend.Trans
 
 // findTransfers finds the transfers that arguments name, without doubles.
 func findTransfers(st *backend.BackupsState, args []string) ([]backend.TransferID, error) {
-	var ids []backend.TransferID
-	var errs []error
-	for _, arg := range args {
-		id, err := findTransfer(st, arg)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		if !slices.Contains(ids, id) {
-			ids = append(ids, id)
-		}
-	}
-	return ids, errors.Join(errs...)
+	return findEach(args, func(arg string) (backend.TransferID, error) { return findTransfer(st, arg) })
 }
 
 // findTransfer resolves a number, which is not looked up, or a VM's name: the

@@ -116,7 +116,7 @@ func (f *createFlags) wrong() error {
 	return err
 }
 
-func (a *app) runBackupCreate(cmd *cobra.Command, f *createFlags, args []string) (err error) {
+func (a *app) runBackupCreate(cmd *cobra.Command, f *createFlags, args []string) error {
 	if err := a.loadToChange(cmd, f.wrong()); err != nil {
 		return err
 	}
@@ -124,34 +124,28 @@ func (a *app) runBackupCreate(cmd *cobra.Command, f *createFlags, args []string)
 		return usagef("", "the demo has its engine within; there is none that could go on")
 	}
 	ctx := cmd.Context()
-	fl, err := a.openFleet(ctx)
-	if err != nil {
+	return a.overFleet(ctx, func(fl *fleet) error {
+		rows, failed, err := a.selected(ctx, fl, &f.selection, args)
+		if err != nil {
+			return ended(ctx, err)
+		}
+		limit := int64(f.limit)
+		if !cmd.Flags().Changed("bwlimit") {
+			limit = a.config.Backup.Limit
+		}
+		spec := backend.TransferSpec{Kind: backend.TransferBackup, Limit: limit,
+			Backup: backend.BackupSpec{Full: f.full, NoQuiesce: f.noQuiesce, Tags: f.addTags}}
+		specs := make([]backend.TransferSpec, len(rows))
+		for i, r := range rows {
+			specs[i] = spec
+			specs[i].VM, specs[i].Name = r.Key(), r.Name
+		}
+		err = a.order(ctx, fl, &f.repoFlags, specs, followOptions{jobs: f.jobs, detach: f.detach, json: f.output == "json"})
+		if err == nil && failed {
+			return errReported
+		}
 		return err
-	}
-	defer func() { err = closeAll(err, fl) }()
-	if err := a.needHosts(fl); err != nil {
-		return err
-	}
-	rows, failed, err := a.selected(ctx, fl, &f.selection, args)
-	if err != nil {
-		return ended(ctx, err)
-	}
-	limit := int64(f.limit)
-	if !cmd.Flags().Changed("bwlimit") {
-		limit = a.config.Backup.Limit
-	}
-	spec := backend.TransferSpec{Kind: backend.TransferBackup, Limit: limit,
-		Backup: backend.BackupSpec{Full: f.full, NoQuiesce: f.noQuiesce, Tags: f.addTags}}
-	specs := make([]backend.TransferSpec, len(rows))
-	for i, r := range rows {
-		specs[i] = spec
-		specs[i].VM, specs[i].Name = r.Key(), r.Name
-	}
-	err = a.order(ctx, fl, &f.repoFlags, specs, followOptions{jobs: f.jobs, detach: f.detach, json: f.output == "json"})
-	if err == nil && failed {
-		return errReported
-	}
-	return err
+	})
 }
 
 // selected are the chosen VMs that can be changed. Those that cannot be found

@@ -76,23 +76,17 @@ func (a *app) runLeftovers(cmd *cobra.Command, f *leftoverFlags) (err error) {
 		return err
 	}
 	ctx := cmd.Context()
-	fl, err := a.openFleet(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { err = closeAll(err, fl) }()
-	if err := a.needHosts(fl); err != nil {
-		return err
-	}
-	found, failed, err := a.leftovers(ctx, fl)
-	if err != nil {
+	return a.overFleet(ctx, func(fl *fleet) error {
+		found, failed, err := a.leftovers(ctx, fl)
+		if err != nil {
+			return ended(ctx, err)
+		}
+		err = a.clearLeftovers(ctx, fl, f, found)
+		if err == nil && failed {
+			return errReported
+		}
 		return ended(ctx, err)
-	}
-	err = a.clearLeftovers(ctx, fl, f, found)
-	if err == nil && failed {
-		return errReported
-	}
-	return ended(ctx, err)
+	})
 }
 
 // leftovers asks all hosts. VMs that a transfer works on are left out: its

@@ -163,24 +163,18 @@ func (a *app) runRestore(cmd *cobra.Command, f *restoreFlags, arg string) (err e
 		return err
 	}
 	ctx := cmd.Context()
-	fl, err := a.openFleet(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { err = closeAll(err, fl) }()
-	if err := a.needHosts(fl); err != nil {
-		return err
-	}
-	return a.overBackups(ctx, fl, func(b backend.Backups) error {
-		r, p, err := a.restorePoint(ctx, b, f, arg)
-		if err != nil {
-			return ended(ctx, err)
-		}
-		plan, err := a.planRestore(ctx, fl, f, p)
-		if err != nil {
-			return ended(ctx, err)
-		}
-		return a.carryOutRestore(ctx, b, f, r, plan)
+	return a.overFleet(ctx, func(fl *fleet) error {
+		return a.overBackups(ctx, fl, func(b backend.Backups) error {
+			r, p, err := a.restorePoint(ctx, b, f, arg)
+			if err != nil {
+				return ended(ctx, err)
+			}
+			plan, err := a.planRestore(ctx, fl, f, p)
+			if err != nil {
+				return ended(ctx, err)
+			}
+			return a.carryOutRestore(ctx, b, f, r, plan)
+		})
 	})
 }
 

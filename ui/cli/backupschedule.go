@@ -109,32 +109,26 @@ func (f *scheduleFlags) wrong() error {
 	return err
 }
 
-func (a *app) runScheduleAdd(cmd *cobra.Command, f *scheduleFlags, args []string) (err error) {
+func (a *app) runScheduleAdd(cmd *cobra.Command, f *scheduleFlags, args []string) error {
 	if err := a.loadToChange(cmd, f.wrong()); err != nil {
 		return err
 	}
 	ctx := cmd.Context()
-	fl, err := a.openFleet(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { err = closeAll(err, fl) }()
-	if err := a.needHosts(fl); err != nil {
-		return err
-	}
-	s, err := a.schedule(ctx, fl, f, args)
-	if err != nil {
-		return ended(ctx, err)
-	}
-	return a.overBackups(ctx, fl, func(b backend.Backups) error {
-		if s.Repo, err = a.scheduleRepo(ctx, b, &f.repoFlags); err != nil {
+	return a.overFleet(ctx, func(fl *fleet) error {
+		s, err := a.schedule(ctx, fl, f, args)
+		if err != nil {
 			return ended(ctx, err)
 		}
-		id, err := b.PutSchedule(ctx, s)
-		if err != nil {
-			return err
-		}
-		return a.tellSchedule(ctx, b, f.output, id)
+		return a.overBackups(ctx, fl, func(b backend.Backups) error {
+			if s.Repo, err = a.scheduleRepo(ctx, b, &f.repoFlags); err != nil {
+				return ended(ctx, err)
+			}
+			id, err := b.PutSchedule(ctx, s)
+			if err != nil {
+				return err
+			}
+			return a.tellSchedule(ctx, b, f.output, id)
+		})
 	})
 }
 

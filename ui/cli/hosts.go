@@ -179,6 +179,20 @@ func (a *app) needHosts(f *fleet) error {
 	return errReported
 }
 
+// overFleet runs do over the hosts that are asked for, of which there has to be
+// one.
+func (a *app) overFleet(ctx context.Context, do func(*fleet) error) (err error) {
+	f, err := a.openFleet(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = closeAll(err, f) }()
+	if err := a.needHosts(f); err != nil {
+		return err
+	}
+	return do(f)
+}
+
 // connectionError names the URI unless the error does.
 func connectionError(uri string, err error) error {
 	var op *backend.OpError

@@ -18,19 +18,11 @@ import (
 const storageDeadline = gatherDeadline
 
 // withHosts runs do over the chosen hosts.
-func (a *app) withHosts(cmd *cobra.Command, do func(f *fleet) error) (err error) {
+func (a *app) withHosts(cmd *cobra.Command, do func(f *fleet) error) error {
 	if err := a.load(cmd); err != nil {
 		return err
 	}
-	f, err := a.openFleet(cmd.Context())
-	if err != nil {
-		return err
-	}
-	defer func() { err = closeAll(err, f) }()
-	if err := a.needHosts(f); err != nil {
-		return err
-	}
-	return do(f)
+	return a.overFleet(cmd.Context(), do)
 }
 
 // storageOf is a host's storage.

@@ -137,19 +137,7 @@ func checkFormat(format string, allowed ...string) error {
 
 // findJobs finds the jobs that arguments name, without doubles and in their order.
 func findJobs(st *backend.QueueState, args []string) ([]backend.JobID, error) {
-	var ids []backend.JobID
-	var errs []error
-	for _, arg := range args {
-		id, err := findJob(st, arg)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		if !slices.Contains(ids, id) {
-			ids = append(ids, id)
-		}
-	}
-	return ids, errors.Join(errs...)
+	return findEach(args, func(arg string) (backend.JobID, error) { return findJob(st, arg) })
 }
 
 // findJob resolves a JOB argument: a number, or the name or UUID of a VM, with

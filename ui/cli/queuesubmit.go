@@ -74,7 +74,7 @@ func (a *app) submitCommand() *cobra.Command {
 	return cmd
 }
 
-func (a *app) runSubmit(cmd *cobra.Command, f *submitFlags, args []string) (err error) {
+func (a *app) runSubmit(cmd *cobra.Command, f *submitFlags, args []string) error {
 	if err := a.load(cmd); err != nil {
 		return err
 	}
@@ -89,19 +89,13 @@ func (a *app) runSubmit(cmd *cobra.Command, f *submitFlags, args []string) (err 
 	if err := errors.Join(a.mayChange(), checkFormat(f.output, "text", "json")); err != nil {
 		return err
 	}
-	fl, err := a.openFleet(cmd.Context())
-	if err != nil {
-		return err
-	}
-	defer func() { err = closeAll(err, fl) }()
-	if err := a.needHosts(fl); err != nil {
-		return err
-	}
-	rows, err := a.submitted(cmd.Context(), fl, filter, args)
-	if err != nil {
-		return err
-	}
-	return a.overQueue(cmd.Context(), fl, func(q backend.Queue) error { return a.submit(cmd.Context(), q, f, spec, rows) })
+	return a.overFleet(cmd.Context(), func(fl *fleet) error {
+		rows, err := a.submitted(cmd.Context(), fl, filter, args)
+		if err != nil {
+			return err
+		}
+		return a.overQueue(cmd.Context(), fl, func(q backend.Queue) error { return a.submit(cmd.Context(), q, f, spec, rows) })
+	})
 }
 
 // submitted are the VMs to submit. Since all are queued or none, one that

@@ -116,3 +116,20 @@ func (inv *inventory) silent() bool { return len(inv.down) == len(inv.hosts) }
 
 // errNothingMatches is a filter that chose no VM for a verb.
 var errNothingMatches = errors.New("no VM matches the filter; nothing was done")
+
+// findEach resolves arguments, each once and in their order.
+func findEach[ID comparable](args []string, find func(arg string) (ID, error)) ([]ID, error) {
+	var ids []ID
+	var errs []error
+	for _, arg := range args {
+		id, err := find(arg)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		if !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	}
+	return ids, errors.Join(errs...)
+}

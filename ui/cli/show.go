@@ -44,38 +44,32 @@ func (a *app) showCommand() *cobra.Command {
 	return cmd
 }
 
-func (a *app) runShow(cmd *cobra.Command, f *showFlags, name string) (err error) {
+func (a *app) runShow(cmd *cobra.Command, f *showFlags, name string) error {
 	if err := a.load(cmd); err != nil {
 		return err
 	}
 	if !slices.Contains(showFormats, f.output) {
 		return usagef("", "-o %q: use text, json, yaml or xml", f.output)
 	}
-	fl, err := a.openFleet(cmd.Context())
-	if err != nil {
-		return err
-	}
-	defer func() { err = closeAll(err, fl) }()
-	if err := a.needHosts(fl); err != nil {
-		return err
-	}
-	inv := takeInventory(cmd.Context(), fl, depthState)
-	if err := interrupted(cmd.Context()); err != nil {
-		return err
-	}
-	a.reportDown(inv)
-	if inv.silent() {
-		return errReported
-	}
-	row, err := inv.find(name)
-	if err != nil {
-		return err
-	}
-	host := inv.hosts[row.Host]
-	if f.output == "xml" {
-		return a.showXML(cmd.Context(), host, row, f.stored)
-	}
-	return a.showDetail(cmd.Context(), host, row, f.output)
+	return a.overFleet(cmd.Context(), func(fl *fleet) error {
+		inv := takeInventory(cmd.Context(), fl, depthState)
+		if err := interrupted(cmd.Context()); err != nil {
+			return err
+		}
+		a.reportDown(inv)
+		if inv.silent() {
+			return errReported
+		}
+		row, err := inv.find(name)
+		if err != nil {
+			return err
+		}
+		host := inv.hosts[row.Host]
+		if f.output == "xml" {
+			return a.showXML(cmd.Context(), host, row, f.stored)
+		}
+		return a.showDetail(cmd.Context(), host, row, f.output)
+	})
 }
 
 func (a *app) showXML(ctx context.Context, host backend.Host, row *model.Row, stored bool) error {

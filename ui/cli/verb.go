@@ -153,7 +153,7 @@ func (s verbSpec) chosenVerb(f *verbFlags) (backend.Verb, error) {
 	return verb, nil
 }
 
-func (a *app) runVerb(cmd *cobra.Command, s verbSpec, f *verbFlags, args []string) (err error) {
+func (a *app) runVerb(cmd *cobra.Command, s verbSpec, f *verbFlags, args []string) error {
 	if err := a.load(cmd); err != nil {
 		return err
 	}
@@ -171,28 +171,22 @@ func (a *app) runVerb(cmd *cobra.Command, s verbSpec, f *verbFlags, args []strin
 	if err := a.needYes(verb, f.yes); err != nil {
 		return err
 	}
-	fl, err := a.openFleet(cmd.Context())
-	if err != nil {
-		return err
-	}
-	defer func() { err = closeAll(err, fl) }()
-	if err := a.needHosts(fl); err != nil {
-		return err
-	}
-	inv := takeInventory(cmd.Context(), fl, filterDepth(filter))
-	if err := interrupted(cmd.Context()); err != nil {
-		return fmt.Errorf("%w; nothing was done", err)
-	}
-	a.reportDown(inv)
-	if inv.silent() {
-		return errReported
-	}
-	if filtersByQueue(filter) {
-		a.noteJobs(cmd.Context(), inv.rows)
-	}
-	targets, failed := a.targets(inv, filter, args)
-	job := &verbJob{app: a, spec: s, verb: verb, flags: f, inv: inv}
-	return job.run(cmd.Context(), targets, failed)
+	return a.overFleet(cmd.Context(), func(fl *fleet) error {
+		inv := takeInventory(cmd.Context(), fl, filterDepth(filter))
+		if err := interrupted(cmd.Context()); err != nil {
+			return fmt.Errorf("%w; nothing was done", err)
+		}
+		a.reportDown(inv)
+		if inv.silent() {
+			return errReported
+		}
+		if filtersByQueue(filter) {
+			a.noteJobs(cmd.Context(), inv.rows)
+		}
+		targets, failed := a.targets(inv, filter, args)
+		job := &verbJob{app: a, spec: s, verb: verb, flags: f, inv: inv}
+		return job.run(cmd.Context(), targets, failed)
+	})
 }
 
 // targets resolves the arguments or the filter, without doubles, and reports
