@@ -220,7 +220,7 @@ func (s *Backups) foreign() []*backend.DomainJob {
 	var out []*backend.DomainJob
 	for _, h := range s.jobs.byHost {
 		for i := range h.jobs {
-			if j := &h.jobs[i]; !j.Mine || s.Active(j.VM) == nil {
+			if j := &h.jobs[i]; !j.Mine || s.Active(j.VM) == nil && !s.endedSince(j) {
 				out = append(out, j)
 			}
 		}
@@ -229,6 +229,14 @@ func (s *Backups) foreign() []*backend.DomainJob {
 		return cmp.Or(cmp.Compare(a.Host, b.Host), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Disk, b.Disk))
 	})
 	return out
+}
+
+// endedSince reports whether a backup of the store's has ended since a job was
+// seen: then the job was that backup's, and is gone.
+func (s *Backups) endedSince(j *backend.DomainJob) bool {
+	return slices.ContainsFunc(s.State.Transfers, func(t backend.Transfer) bool {
+		return t.Spec.Kind == backend.TransferBackup && t.Spec.VM.UUID == j.VM && t.Ended.After(j.At)
+	})
 }
 
 // Row returns what is on a line of the transfers: the row, or nil and the

@@ -48,6 +48,22 @@ func TestJobsOfOthersShowAndCanBeEnded(t *testing.T) {
 	}
 }
 
+func TestTheJobOfABackupThatHasJustEndedIsNobodyElses(t *testing.T) {
+	ended := transfer(1, backend.TransferBackup, backend.TransferDone, vmA())
+	ended.Ended = backupNow
+	h, _, s := backupHarness(t, func(_ *fakeBackups, s *fakeStore, _ *Options) {
+		s.jobs = []backend.DomainJob{{Host: "hv1", VM: vmA().UUID, Name: "a", Kind: "backup", Mine: true, At: backupNow.Add(-time.Second)}}
+	}, ended)
+	if all, _ := h.app.Backups.Counts(SectionRunning); all != 0 {
+		t.Errorf("%d under way: the job was seen before its backup ended", all)
+	}
+	s.jobs[0].At = backupNow.Add(time.Second)
+	h.pass(10 * time.Second)
+	if all, _ := h.app.Backups.Counts(SectionRunning); all != 1 {
+		t.Errorf("%d under way: the job is of another store, begun since", all)
+	}
+}
+
 func TestLeftoversAreOfferedUnlessTheyMayBeInUse(t *testing.T) {
 	h, b, s := backupHarness(t, func(_ *fakeBackups, s *fakeStore, _ *Options) {
 		s.left = []backend.Leftover{

@@ -287,9 +287,17 @@ func (r *Root) transferWords(t *backend.Transfer, now time.Time) (string, themes
 	case backend.TransferFailed:
 		return model.When(t.Ended, now) + " " + words, themes.RoleBad
 	case backend.TransferCancelled:
+		if words == string(t.State) { // the column beside it says so
+			words = ""
+		}
 		return strings.TrimSpace(model.When(t.Ended, now) + " " + words), themes.RoleOff
 	}
-	return strings.TrimSpace(model.When(t.Ended, now) + " " + doneText(t) + " " + words), themes.RoleOff
+	if done := doneText(t); done != "" && words != "" {
+		words = done + "; " + words
+	} else {
+		words = done + words
+	}
+	return strings.TrimSpace(model.When(t.Ended, now) + " " + words), themes.RoleOff
 }
 
 // doneText is what a transfer that is done has moved, and how long it took.
