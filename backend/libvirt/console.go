@@ -130,11 +130,13 @@ func (c *console) run(d libvirt.Domain, flags libvirt.DomainConsoleFlags) {
 	c.cl.wire.Close()
 }
 
+// failure is why a session ended that had hardly begun. Without an error its
+// stream was closed in order, as it is when the domain goes off.
 func (c *console) failure() error {
 	if c.err != nil {
 		return c.err
 	}
-	return fmt.Errorf("%w: the daemon ended the session at once", backend.ErrUnreachable)
+	return fmt.Errorf("%w: its console was closed as soon as it was open, so the VM has stopped or is being stopped", backend.ErrState)
 }
 
 // Read returns what the guest wrote; io.EOF at the session's end.

@@ -43,14 +43,14 @@ func (d *fakeDaemon) saves(hangs func(id uint32) bool) {
 func TestJobsAreToldBesideOnesThatHang(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const callers = 16
-		d := newFake(t, running("a", 1), running("b", 2), running("c", 3), running("d", 4), running("e", 5))
+		d := newFake(t, running("a", 1), running("b", 2), running("e", 5), running("c", 3), running("d", 4))
 		d.lists()
 		d.hang(procAbortJob)
 		d.saves(func(id uint32) bool { return id < 5 })
 		h := d.host(Options{})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		for _, s := range d.domains[:4] { // each waits on a connection
+		for _, s := range d.domains { // each waits on a connection
 			go func() { _ = h.AbortDomainJob(ctx, backend.DomainJob{VM: s.uuid}) }()
 			of := &subject{h: h, dom: libvirt.Domain{Name: s.name, UUID: libvirt.UUID(s.uuid), ID: s.id}, xml: &domainXML{}}
 			go func() { _, _ = of.job(ctx) }()
