@@ -141,6 +141,9 @@ func (k *diskKind) running(t *testing.T, l lab.T, h backend.Host, name string, i
 	}
 	guestWrites(l, name, "write -P 0x77 1M 1M") // what was there before goes into the scratch file
 	copyExport(t, p.Disks[0].Access, dir+"/full")
+	if left := leftovers(t, h, s.Token()); len(left) > 0 {
+		t.Errorf("left over while it is alive: %+v", left)
+	}
 	pattern(t, dir+"/full", k.size, map[int64]byte{1: 0x5a, 2: 0x5a})
 	if k.plain != "" {
 		k.secret(t, l)

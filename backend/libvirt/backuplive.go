@@ -181,7 +181,7 @@ func (l *liveSession) Commit(ctx context.Context) error {
 		err = l.s.markSafe(ctx, l.t.Checkpoint)
 	}
 	for _, name := range l.t.Drop {
-		if name != l.t.Checkpoint && name != "" {
+		if err == nil && name != l.t.Checkpoint && name != "" { // else the older ones are all there is
 			err = errors.Join(err, l.s.deleteCheckpoint(ctx, name))
 		}
 	}

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/digitalocean/go-libvirt"
+
 	"berth/backend"
 	"berth/backend/libvirt/dial"
 )
@@ -221,5 +223,27 @@ func TestJobXML(t *testing.T) {
 		`<disk name="vdb" checkpoint="no"></disk><disk name="hda" checkpoint="no"></disk></disks></domaincheckpoint>`
 	if job != wantJob || len(point) != 1 || point[0] != wantPoint {
 		t.Errorf("job\n%s\nwant\n%s\ncheckpoint\n%s\nwant\n%s", job, wantJob, point, wantPoint)
+	}
+}
+
+// TestRefusedFreezes: only of what surely froze nothing nothing is thawed.
+func TestRefusedFreezes(t *testing.T) {
+	for _, c := range []struct {
+		code  libvirt.ErrorNumber
+		words string
+		want  bool
+	}{
+		{libvirt.ErrInternalError, "unable to execute QEMU agent command 'guest-fsfreeze-freeze': failed to freeze /mnt", true},
+		{libvirt.ErrAgentUnresponsive, "Guest agent is not responding: QEMU guest agent is not connected", true},
+		{libvirt.ErrAgentUnresponsive, "Guest agent is not responding: Guest agent disappeared while executing command", false},
+		{libvirt.ErrInternalError, "Missing agent reply object", false},
+		{libvirt.ErrAgentCommandTimeout, "guest agent didn't respond to command within '10' seconds", false},
+	} {
+		if got := refused(&daemonError{code: c.code, words: c.words}); got != c.want {
+			t.Errorf("%s: %v", c.words, got)
+		}
+	}
+	if refused(context.DeadlineExceeded) {
+		t.Error("of what was not answered nobody can tell")
 	}
 }

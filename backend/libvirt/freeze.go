@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"strings"
 	"time"
 
 	"github.com/digitalocean/go-libvirt"
@@ -122,17 +123,24 @@ func (f *freezer) command(ctx context.Context) error {
 	return coded(err)
 }
 
-// giveUp is for a freeze that failed. The agent's own refusal means that
-// nothing is frozen, or by somebody else; of anything else nobody can tell, so
-// that it is thawed.
+// giveUp is for a freeze that failed: what may be frozen all the same is thawed.
 func (f *freezer) giveUp(ctx context.Context, err error) {
-	var d *daemonError
-	if errors.As(err, &d) && (d.code == libvirt.ErrAgentCommandFailed || d.code == libvirt.ErrAgentUnresponsive ||
-		d.code == libvirt.ErrInternalError || d.kind == backend.ErrUnsupported) {
+	if refused(err) {
 		f.forget(ctx)
 		return
 	}
-	f.thaw(ctx)
+	f.thaw(ctx) //nolint:errcheck // it goes on by itself
+}
+
+// refused reports whether a freeze failed so that nothing is frozen, or by
+// somebody else: the agent said no, or it was never asked. One that went away
+// in the midst of it may have frozen everything.
+func refused(err error) bool {
+	var d *daemonError
+	if !errors.As(err, &d) || strings.Contains(err.Error(), "disappeared") || strings.Contains(err.Error(), "reply object") {
+		return false
+	}
+	return d.code == libvirt.ErrAgentCommandFailed || d.code == libvirt.ErrAgentUnresponsive || d.code == libvirt.ErrInternalError || d.kind == backend.ErrUnsupported
 }
 
 // thaw ends it and returns how long it lasted. When the guest does not answer

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/digitalocean/go-libvirt"
@@ -76,7 +77,11 @@ func (h *Host) Leftovers(ctx context.Context, alive []string) ([]backend.Leftove
 	if err := g.Wait(); err != nil {
 		return nil, h.broken(op, err)
 	}
-	if err := f.files(ctx); err != nil {
+	err = f.pools(ctx)
+	if err == nil {
+		err = f.files(ctx)
+	}
+	if err != nil {
 		return nil, h.broken(op, err)
 	}
 	slices.SortFunc(f.found, func(a, b backend.Leftover) int {
@@ -124,6 +129,21 @@ func (f *search) folders(s *subject) {
 			f.dirs[dir] = true
 		}
 	}
+}
+
+// pools notes the folders of the pools that run: images in them may be named by
+// volume, and what is left over of a VM that is gone lies there still.
+func (f *search) pools(ctx context.Context) error {
+	list, err := f.h.Pools(ctx)
+	if isDaemons(err) {
+		return nil
+	}
+	for _, p := range list {
+		if p.Active && path.IsAbs(p.Path) && !strings.HasPrefix(p.Path, "/dev") {
+			f.dirs[p.Path] = true
+		}
+	}
+	return err
 }
 
 // job looks for a backup job that nobody minds any more.
@@ -195,7 +215,7 @@ func (f *search) files(ctx context.Context) error {
 	var files []backend.Leftover
 	for dir := range f.dirs {
 		list, err := f.m.List(ctx, dir)
-		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.ENOTDIR) {
 			continue
 		}
 		if err != nil {
