@@ -5,31 +5,18 @@ import (
 	"errors"
 	"strings"
 
-	"berth/backend"
 	"berth/backend/image/disk"
 )
 
 // Checksum makes digests of a file's bytes, as sha256sum and b3sum do: "blake3"
 // and "sha256". Holes are not read. It returns them in hexadecimal by name.
 func Checksum(ctx context.Context, path string, names []string, force bool, report Progress) (_ map[string]string, err error) {
-	if _, err := regular("read", path); err != nil {
-		return nil, err
-	}
-	held, err := hold(path, force)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, held.Close()) }()
-	size, data, err := measure(held)
-	if err != nil {
-		return nil, opError("read", path, err, "")
-	}
-	src, err := disk.Open(ctx, backend.DiskAccess{File: path, Size: size})
+	src, err := openSource(ctx, "read", path, force)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, src.Close()) }()
-	return checksum(ctx, src, data, CopyOptions{Sums: names, Progress: report})
+	return checksum(ctx, src.Reader, src.data, CopyOptions{Sums: names, Progress: report})
 }
 
 func checksum(ctx context.Context, src disk.Reader, data int64, o CopyOptions) (map[string]string, error) {

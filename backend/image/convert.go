@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"strconv"
 
 	"berth/backend"
@@ -24,26 +23,22 @@ type ConvertOptions struct {
 
 // Convert writes what a guest sees of an image (its backing chain included,
 // its snapshots not) into a new one of another format, and compares the two.
-func Convert(ctx context.Context, source, target string, o ConvertOptions) (err error) {
+func Convert(ctx context.Context, path, target string, o ConvertOptions) (err error) {
 	const op = "convert to"
-	st, err := regular("convert", source)
-	if err != nil {
-		return err
-	}
 	if err := mustNotExist(op, target); err != nil {
 		return err
 	}
-	held, err := hold(source, o.Force)
+	src, err := openSource(ctx, "convert", path, o.Force)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, held.Close()) }()
-	from, err := absolute(source)
+	defer func() { err = errors.Join(err, src.Close()) }()
+	from, err := absolute(path)
 	if err != nil {
 		return err
 	}
 	if o.From == "" {
-		i, err := Inspect(ctx, source, "")
+		i, err := Inspect(ctx, path, "")
 		if err != nil {
 			return err
 		}
@@ -51,16 +46,16 @@ func Convert(ctx context.Context, source, target string, o ConvertOptions) (err 
 	}
 	need, err := o.need(ctx, from)
 	if err != nil {
-		return opError("convert", source, err, "")
+		return opError("convert", path, err, "")
 	}
 	if err := needRoom(op, target, need); err != nil {
 		return err
 	}
-	d, err := newDraft(op, target, st.Mode().Perm())
+	d, err := newDraft(op, target, src.mode)
 	if err != nil {
 		return err
 	}
-	if err := o.run(ctx, held, from, d); err != nil {
+	if err := o.run(ctx, from, src.data, d); err != nil {
 		return errors.Join(opError(op, target, err, ""), d.discard())
 	}
 	return nil
@@ -117,13 +112,9 @@ func (o *ConvertOptions) shared(command string) []string {
 }
 
 // run converts into the draft; on failure nothing has the name.
-func (o *ConvertOptions) run(ctx context.Context, source *os.File, from string, d *draft) error {
+func (o *ConvertOptions) run(ctx context.Context, from string, total int64, d *draft) error {
 	m := &meter{report: o.Progress}
 	phase := PhaseConverting
-	_, total, err := measure(source)
-	if err != nil {
-		return err
-	}
 	temp, err := absolute(d.temp)
 	if err != nil {
 		return err

@@ -109,25 +109,13 @@ type copying struct {
 // Copy reads an image file once and writes it, byte for byte, to all targets
 // side by side. A target that fails is told in the result, and the others
 // finish; the error is about the source, or all of them.
-func Copy(ctx context.Context, source string, targets []Target, o CopyOptions) (_ *CopyResult, err error) {
-	if _, err := regular("copy", source); err != nil {
-		return nil, err
-	}
-	held, err := hold(source, o.Force)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, held.Close()) }()
-	size, data, err := measure(held)
-	if err != nil {
-		return nil, opError("copy", source, err, "")
-	}
-	src, err := disk.Open(ctx, backend.DiskAccess{File: source, Size: size})
+func Copy(ctx context.Context, path string, targets []Target, o CopyOptions) (_ *CopyResult, err error) {
+	src, err := openSource(ctx, "copy", path, o.Force)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, src.Close()) }()
-	return copyFrom(ctx, src, data, targets, o)
+	return copyFrom(ctx, src.Reader, src.data, targets, o)
 }
 
 func sizeOf(f *os.File) (int64, error) { return f.Seek(0, io.SeekEnd) }

@@ -1,14 +1,17 @@
 package image
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 
 	"golang.org/x/sys/unix"
 
 	"berth/backend"
+	"berth/backend/image/disk"
 )
 
 // QEMU locks bytes of the images it has open (block/file-posix.c): the byte
@@ -79,6 +82,40 @@ func hold(path string, force bool) (*os.File, error) {
 	}
 	return f, nil
 }
+
+// source is a file or device that is being read, and that no VM writes to
+// meanwhile.
+type source struct {
+	disk.Reader
+	held *os.File
+	mode fs.FileMode // its permissions
+	data int64       // bytes that are not holes, as far as is told
+}
+
+// openSource opens it for op; with force also while a VM writes to it.
+func openSource(ctx context.Context, op, path string, force bool) (_ *source, err error) {
+	st, err := regular(op, path)
+	if err != nil {
+		return nil, err
+	}
+	held, err := hold(path, force)
+	if err != nil {
+		return nil, err
+	}
+	s := &source{held: held, mode: st.Mode().Perm()}
+	size, data, err := measure(held)
+	if err != nil {
+		return nil, errors.Join(opError(op, path, err, ""), held.Close())
+	}
+	s.data = data
+	if s.Reader, err = disk.Open(ctx, backend.DiskAccess{File: path, Size: size}); err != nil {
+		return nil, errors.Join(err, held.Close())
+	}
+	return s, nil
+}
+
+// Close lets go of it.
+func (s *source) Close() error { return errors.Join(s.Reader.Close(), s.held.Close()) }
 
 // lock does as QEMU does: it takes the locks, then looks whether another has
 // what they exclude.

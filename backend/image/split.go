@@ -7,14 +7,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 
 	"berth/backend"
-	"berth/backend/image/disk"
 )
 
 // SplitOptions say how to split.
@@ -29,41 +27,28 @@ type SplitOptions struct {
 // Split writes an image in numbered parts NAME.001, NAME.002, ..., with a
 // manifest NAME.parts.json and checksums NAME.sha256 that sha256sum -c reads.
 // Nothing stays when it fails. It returns the path of the manifest.
-func Split(ctx context.Context, source string, o SplitOptions) (_ string, err error) {
-	st, err := regular("split", source)
+func Split(ctx context.Context, path string, o SplitOptions) (_ string, err error) {
+	src, err := openSource(ctx, "split", path, o.Force)
 	if err != nil {
 		return "", err
 	}
+	defer func() { err = errors.Join(err, src.Close()) }()
 	if o.Dir == "" {
-		o.Dir = filepath.Dir(source)
+		o.Dir = filepath.Dir(path)
 	}
-	held, err := hold(source, o.Force)
+	m, err := plan(filepath.Base(path), src.Size(), o.Size)
 	if err != nil {
-		return "", err
-	}
-	defer func() { err = errors.Join(err, held.Close()) }()
-	size, data, err := measure(held)
-	if err != nil {
-		return "", opError("split", source, err, "")
-	}
-	m, err := plan(filepath.Base(source), size, o.Size)
-	if err != nil {
-		return "", opError("split", source, err, "say how large the parts are to be, as in --size 1G")
+		return "", opError("split", path, err, "say how large the parts are to be, as in --size 1G")
 	}
 	for _, name := range append(m.names(), m.Name+manifestSuffix, m.Name+sumsSuffix) {
 		if err := mustNotExist("split to", filepath.Join(o.Dir, name)); err != nil {
 			return "", err
 		}
 	}
-	if err := needRoom("split to", filepath.Join(o.Dir, m.Name), data); err != nil {
+	if err := needRoom("split to", filepath.Join(o.Dir, m.Name), src.data); err != nil {
 		return "", err
 	}
-	src, err := disk.Open(ctx, backend.DiskAccess{File: source, Size: size})
-	if err != nil {
-		return "", err
-	}
-	defer func() { err = errors.Join(err, src.Close()) }()
-	if made, err := writeParts(ctx, src, data, m, st.Mode().Perm(), o); err != nil {
+	if made, err := writeParts(ctx, src, m, o); err != nil {
 		return "", errors.Join(err, removeAll(made))
 	}
 	return filepath.Join(o.Dir, m.Name+manifestSuffix), nil
@@ -95,21 +80,21 @@ func plan(name string, size, part int64) (*Manifest, error) {
 
 // writeParts writes the parts, then what describes them: who finds a manifest
 // finds its parts. It returns what it made, even when it fails.
-func writeParts(ctx context.Context, src disk.Reader, data int64, m *Manifest, mode fs.FileMode, o SplitOptions) (made []string, err error) {
+func writeParts(ctx context.Context, src *source, m *Manifest, o SplitOptions) (made []string, err error) {
 	total := &meter{report: o.Progress}
-	total.begin(PhaseSplitting, data)
+	total.begin(PhaseSplitting, src.data)
 	var before int64
 	at := int64(0)
 	whole := &summer{h: sha256.New(), size: src.Size()}
 	for i := range m.Parts {
 		p := &m.Parts[i]
-		target := File(filepath.Join(o.Dir, p.Name), mode)
+		target := File(filepath.Join(o.Dir, p.Name), src.mode)
 		c := CopyOptions{NoVerify: o.NoVerify, Sums: []string{"sha256"}, also: whole, Progress: func(phase backend.Phase, done, _ int64) {
 			if phase == PhaseCopying && done > 0 {
 				total.add(before + done - total.now())
 			}
 		}}
-		res, err := copyFrom(ctx, &section{src, at, p.Size}, 0, []Target{target}, c)
+		res, err := copyFrom(ctx, &section{src.Reader, at, p.Size}, 0, []Target{target}, c)
 		if err = errors.Join(err, res.Err()); err != nil {
 			return made, err
 		}

@@ -50,49 +50,36 @@ type frame struct {
 
 // Compress writes an image file, byte for byte, compressed. Zeroes cost next to
 // nothing.
-func Compress(ctx context.Context, source, target string, o CompressOptions) (err error) {
+func Compress(ctx context.Context, path, target string, o CompressOptions) (err error) {
 	const op = "compress to"
-	st, err := regular("compress", source)
-	if err != nil {
-		return err
-	}
 	if err := mustNotExist(op, target); err != nil {
 		return err
 	}
-	held, err := hold(source, o.Force)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, held.Close()) }()
-	size, data, err := measure(held)
-	if err != nil {
-		return opError("compress", source, err, "")
-	}
-	src, err := disk.Open(ctx, backend.DiskAccess{File: source, Size: size})
+	src, err := openSource(ctx, "compress", path, o.Force)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, src.Close()) }()
 	m := &meter{report: o.Progress}
 	// What cannot be compressed grows by little; a thousandth is the least.
-	err = roomBetween(op, target, data/1000, data+data/100, func() (int64, error) {
-		m.begin(PhaseMeasuring, size)
+	err = roomBetween(op, target, src.data/1000, src.data+src.data/100, func() (int64, error) {
+		m.begin(PhaseMeasuring, src.Size())
 		var n counter
-		err := compress(ctx, src, &n, o.Level, digests{}, m)
+		err := compress(ctx, src.Reader, &n, o.Level, digests{}, m)
 		return int64(n), err
 	})
 	if err != nil {
 		return err
 	}
-	d, err := newDraft(op, target, st.Mode().Perm())
+	d, err := newDraft(op, target, src.mode)
 	if err != nil {
 		return err
 	}
-	m.begin(PhaseCompressing, size)
+	m.begin(PhaseCompressing, src.Size())
 	sums := digests{}
-	err = writeFile(d.temp, func(w io.Writer) error { return compress(ctx, src, w, o.Level, sums, m) })
+	err = writeFile(d.temp, func(w io.Writer) error { return compress(ctx, src.Reader, w, o.Level, sums, m) })
 	if err == nil && !o.NoVerify {
-		err = verifyZst(ctx, d.temp, size, sums, m)
+		err = verifyZst(ctx, d.temp, src.Size(), sums, m)
 	}
 	if err == nil {
 		err = d.commit()
