@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path"
 	"time"
 )
@@ -46,15 +47,15 @@ func (r *Repo) check(ctx context.Context, o CheckOptions) (Report, error) {
 	if err == nil && o.Rebuild {
 		err = c.rebuild(ctx)
 	}
+	c.census.close()
 	return c.rep, errors.Join(err, l.release(context.WithoutCancel(ctx)))
 }
 
 // checking is one Check at work.
 type checking struct {
 	verification
-	lock  *lock
-	full  bool
-	there map[fileID]int64 // packs and their sizes
+	lock *lock
+	full bool
 }
 
 func (c *checking) run(ctx context.Context) error {
@@ -62,7 +63,7 @@ func (c *checking) run(ctx context.Context) error {
 		return err
 	}
 	for _, step := range []func(context.Context) error{
-		c.readIndex, c.readPoints, c.readOthers, c.packs, c.mark, c.hash, c.touches, c.leftovers,
+		c.readIndex, c.readPoints, c.readOthers, c.packs, c.mark, c.hash, c.touches, c.noteDamage, c.leftovers,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -77,59 +78,76 @@ func (c *checking) packs(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c.there = map[fileID]int64{}
 	for _, e := range entries {
-		id, err := parseFileID(path.Base(e.Name))
-		if err != nil {
+		if _, err := parseFileID(path.Base(e.Name)); err != nil {
 			c.rep.Notes = append(c.rep.Notes, Note{Kind: "foreign", File: e.Name, Size: e.Size, What: "it is not a pack of berth's"})
-			continue
 		}
-		c.there[id] = e.Size
-		c.rep.Packs++
 	}
-	c.rep.Chunks = len(c.census.rows)
-	for n, p := range c.census.packs {
-		size, there := c.there[p.id]
+	c.rep.Chunks = c.census.rows
+	wrong := false
+	for i := range c.census.packs {
+		p := &c.census.packs[i]
+		if p.there >= 0 {
+			c.rep.Packs++
+		}
+		what := ""
 		switch {
-		case !there:
-			c.packLost(n, "it is not there", 0)
-		case size != p.size:
-			c.packLost(n, fmt.Sprintf("it has %d bytes instead of %d", size, p.size), size)
+		case !p.listed && p.rows == 0:
+			c.rep.Notes = append(c.rep.Notes, Note{Kind: "orphan", File: packName(p.id), Size: p.there, What: "no index lists it: it is of a backup that is being written or was broken off, or waits to be removed"})
+		case p.there < 0:
+			what = "it is not there"
+			c.r.noteCut(p.id, 0, fs.ErrNotExist)
+		case p.there != p.size:
+			what = fmt.Sprintf("it has %d bytes instead of %d", p.there, p.size)
+			c.r.noteCut(p.id, p.there, nil)
+		}
+		if what != "" {
+			wrong = true
+			c.damage(Damage{Kind: DamagedPack, File: packName(p.id), What: what})
 		}
 	}
-	listed := map[fileID]bool{}
-	for _, p := range c.census.packs {
-		listed[p.id] = true
+	if !wrong && c.r.index.wounds.none() {
+		return nil
 	}
-	for id, size := range c.there {
-		if !listed[id] {
-			c.rep.Notes = append(c.rep.Notes, Note{Kind: "orphan", File: packName(id), Size: size, What: "no index lists it: it is of a backup that is being written or was broken off, or waits to be removed"})
-		}
-	}
-	return nil
+	return c.losses(ctx)
 }
 
-// packLost notes that a pack lacks what is behind size.
-func (c *checking) packLost(n int, what string, size int64) {
-	c.damage(Damage{Kind: DamagedPack, File: packName(c.census.packs[n].id), What: what})
-	for i := range c.census.rows {
-		if r := &c.census.rows[i]; r.pack == uint32(n) && r.offset+int64(r.length) > size {
-			c.bad.set(i)
+// losses notes which chunks no pack has whole any more, by what packs lack now
+// and by what was found damaged before.
+func (c *checking) losses(ctx context.Context) error {
+	var of key
+	right := true
+	known := map[int]location{} // damaged rows of that chunk
+	end := func() {
+		if !right {
+			c.lost[of] = true
+		}
+		for n, l := range known {
+			d := Damage{Kind: DamagedChunk, File: packName(l.pack), Offset: l.offset, Length: int64(l.length), What: "it was found damaged before", row: n + 1}
+			copy(d.Chunk[:], of[:])
+			c.damage(d)
 		}
 	}
-	for i := range c.census.rows {
-		if !c.bad.is(i) {
-			continue
+	err := c.census.each(ctx, func(n int, r *row) error {
+		if r.key != of || n == 0 {
+			end()
+			of, right = r.key, false
+			clear(known)
 		}
-		from, to := c.census.find(c.census.rows[i].key)
-		lost := true
-		for ; from < to; from++ {
-			lost = lost && c.bad.is(from)
+		p := &c.census.packs[r.pack]
+		switch {
+		case r.offset+int64(r.length) > p.there:
+			c.bad.set(n)
+		case c.known.is(n):
+			c.bad.set(n)
+			known[n] = c.census.location(r)
+		default:
+			right = true
 		}
-		if lost {
-			c.lost[c.census.rows[i].key] = true
-		}
-	}
+		return nil
+	})
+	end()
+	return err
 }
 
 // hash compares every file with SHA256SUMS.
@@ -191,7 +209,7 @@ func (c *checking) foreign(ctx context.Context) error {
 		}
 	}
 	folders, err := c.r.place.Folders(ctx, ".")
-	ours := map[string]bool{keysDir: true, packsDir: true, indexDir: true, sumsDir: true, pointsDir: true, jobsDir: true, marksDir: true, locksDir: true, condemnedDir: true, "lost+found": true}
+	ours := map[string]bool{keysDir: true, packsDir: true, indexDir: true, sumsDir: true, pointsDir: true, jobsDir: true, marksDir: true, locksDir: true, condemnedDir: true, damagedDir: true, "lost+found": true}
 	for _, f := range folders {
 		if !ours[f] {
 			c.rep.Notes = append(c.rep.Notes, Note{Kind: "foreign", File: f, What: "it is not of the repository"})

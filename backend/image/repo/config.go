@@ -189,7 +189,12 @@ func newRepo(p place.Place, conf config, master []byte, o Options) *Repo {
 	if o.CacheDir != "" && strings.Contains(p.URL(), "://") {
 		cache = &indexCache{dir: filepath.Join(o.CacheDir, conf.ID)}
 	}
-	return &Repo{place: p, conf: conf, crypt: c, opts: o, index: newIndex(p, c, cache), buffers: &buffers{}}
+	r := &Repo{place: p, conf: conf, crypt: c, opts: o, index: newIndex(p, c, cache), buffers: &buffers{}}
+	r.index.stand.take = func(ctx context.Context) (*census, error) {
+		c, _, err := r.takeCensus(ctx, false)
+		return c, err
+	}
+	return r
 }
 
 // Close lets go of what is open; not of the place.

@@ -25,10 +25,13 @@ type index struct {
 	files   []*indexFile
 	faults  map[fileID]error // files that cannot be used
 	removed map[fileID]bool  // files replaced by others that were made of them
+
+	wounds *wounds
+	stand  standIn
 }
 
 func newIndex(p place.Place, c *crypt, cache *indexCache) *index {
-	return &index{place: p, crypt: c, cache: cache, faults: map[fileID]error{}, removed: map[fileID]bool{}}
+	return &index{place: p, crypt: c, cache: cache, faults: map[fileID]error{}, removed: map[fileID]bool{}, wounds: newWounds()}
 }
 
 // load opens files that are new and closes those that have gone. A file that
@@ -44,12 +47,17 @@ func (x *index) load(ctx context.Context) error {
 			there[id] = e
 		}
 	}
+	if err := x.wounds.load(ctx, x.place, x.crypt); err != nil {
+		return err
+	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	changed := false
 	x.files = slices.DeleteFunc(x.files, func(f *indexFile) bool {
 		_, still := there[f.id]
 		if delete(there, f.id); !still {
 			f.file.Close() // it was read only
+			changed = true
 		}
 		return !still
 	})
@@ -70,6 +78,10 @@ func (x *index) load(ctx context.Context) error {
 			continue
 		}
 		x.files = append(x.files, f)
+		changed = true
+	}
+	if changed {
+		x.stand.drop()
 	}
 	x.cache.tidy(entries)
 	slices.SortFunc(x.files, func(a, b *indexFile) int { return bytes.Compare(a.id[:], b.id[:]) })
@@ -98,13 +110,37 @@ func (x *index) close() error {
 		err = errors.Join(err, f.file.Close())
 	}
 	x.files = nil
+	x.stand.drop()
 	return err
 }
 
 // find returns where a chunk is; several places when it was stored several
-// times, none when it is not known. What goes wrong in one file does not
-// hinder the others.
-func (x *index) find(id ChunkID) (at []location, err error) {
+// times, of which those known to be damaged come last; none when it is not
+// known. What goes wrong in one file does not hinder the others, and where that
+// is why a chunk is not found, packs are asked what they hold.
+func (x *index) find(ctx context.Context, id ChunkID) (at []location, err error) {
+	if at, err = x.lookUp(id); len(at) == 0 && err != nil {
+		var other error
+		if at, other = x.stand.find(ctx, id); other != nil {
+			err = errors.Join(err, other)
+		}
+	}
+	if len(at) == 0 {
+		return nil, err
+	}
+	slices.SortStableFunc(at, func(a, b location) int { return cmp.Compare(x.badness(a), x.badness(b)) })
+	return at, nil
+}
+
+func (x *index) badness(l location) int {
+	if x.wounds.has(l) {
+		return 1
+	}
+	return 0
+}
+
+// lookUp asks the index files alone.
+func (x *index) lookUp(id ChunkID) (at []location, err error) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	for _, f := range x.files {
@@ -116,21 +152,24 @@ func (x *index) find(id ChunkID) (at []location, err error) {
 	for _, fault := range x.faults {
 		err = errors.Join(err, fault)
 	}
-	if len(at) > 0 {
-		return at, nil
-	}
-	return nil, err
+	return at, err
 }
 
-// has reports whether a chunk is stored, for all that can be read of the
-// index: storing one again does no harm.
+// has reports whether a chunk is stored and not known to be damaged, for all
+// that can be read of the index: storing one again does no harm.
 func (x *index) has(id ChunkID) bool {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	var room [2]location
+	var room [4]location
 	for _, f := range x.files {
-		if at, err := f.find(id, room[:0]); err == nil && len(at) > 0 {
-			return true
+		at, err := f.find(id, room[:0])
+		if err != nil {
+			continue
+		}
+		for _, l := range at {
+			if !x.wounds.has(l) {
+				return true
+			}
 		}
 	}
 	return false
@@ -184,16 +223,21 @@ const (
 	mergeFiles = 6
 )
 
-// tidy merges files when there are many, so that a lookup stays cheap.
+// tidy merges files when there are many, so that a lookup stays cheap. Those of
+// which something cannot be read are left as they are: the index can be made
+// anew, and until then each has its use.
 func (x *index) tidy(ctx context.Context) error {
 	x.mu.RLock()
-	some := slices.Clone(x.files)
+	some := slices.DeleteFunc(slices.Clone(x.files), func(f *indexFile) bool { return f.fault.Load() != nil })
 	x.mu.RUnlock()
 	if len(some) <= manyFiles {
 		return nil
 	}
 	slices.SortFunc(some, func(a, b *indexFile) int { return cmp.Compare(a.chunks, b.chunks) })
-	return x.merge(ctx, some[:mergeFiles], nil)
+	if err := x.merge(ctx, some[:mergeFiles], nil); err != nil && !isDamage(err) {
+		return err
+	}
+	return ctx.Err()
 }
 
 // merge makes one file of some, without the packs that keep refuses, and then

@@ -39,7 +39,7 @@ func found(t *testing.T, x *index, packs []packed) {
 	t.Helper()
 	for _, p := range packs {
 		for _, f := range p.frames {
-			at, err := x.find(f.id)
+			at, err := x.find(t.Context(), f.id)
 			if err != nil || !slices.Contains(at, location{pack: p.id, offset: f.offset, length: uint32(f.size())}) {
 				t.Fatalf("chunk %s: %+v, %v", f.id, at, err)
 			}
@@ -57,7 +57,7 @@ func TestTheIndexFindsEveryChunk(t *testing.T) {
 		found(t, x, packs)
 		for _, p := range somePacks(5, 100, 2) {
 			for _, f := range p.frames {
-				if at, err := x.find(f.id); err != nil || len(at) > 0 {
+				if at, err := x.find(t.Context(), f.id); err != nil || len(at) > 0 {
 					t.Fatalf("a chunk that is not there: %+v, %v", at, err)
 				}
 			}
@@ -79,7 +79,7 @@ func TestTheIndexFindsChunksWithIDsAlike(t *testing.T) {
 	}
 	x, _ := newTestIndex(t, &crypt{}, packs)
 	found(t, x, packs)
-	if at, err := x.find(ChunkID{'s', 'a', 'm', 'e', '.', '.', '.', '.', 1}); err != nil || len(at) != 40*34 {
+	if at, err := x.find(t.Context(), ChunkID{'s', 'a', 'm', 'e', '.', '.', '.', '.', 1}); err != nil || len(at) != 40*34 {
 		t.Errorf("%d copies, %v", len(at), err)
 	}
 }
@@ -90,7 +90,7 @@ func TestALookupReadsFewPages(t *testing.T) {
 	counted := &countingFile{File: x.files[0].file}
 	x.files[0].file = counted
 	for i := range 100 {
-		if at, err := x.find(packs[i].frames[i*7].id); err != nil || len(at) != 1 {
+		if at, err := x.find(t.Context(), packs[i].frames[i*7].id); err != nil || len(at) != 1 {
 			t.Fatal(at, err)
 		}
 	}
@@ -131,7 +131,7 @@ func TestManyIndexFilesBecomeFew(t *testing.T) {
 			t.Errorf("%s: %d files, %v", dir, len(files), err)
 		}
 	}
-	if at, err := x.find(all[len(all)-1].frames[0].id); err != nil || len(at) != 1 {
+	if at, err := x.find(t.Context(), all[len(all)-1].frames[0].id); err != nil || len(at) != 1 {
 		t.Errorf("%+v, %v", at, err)
 	}
 	gone := all[0].id
@@ -160,7 +160,7 @@ func TestADamagedPageOfTheIndexIsTold(t *testing.T) {
 	lost := 0
 	for _, p := range packs {
 		for _, fr := range p.frames {
-			at, err := x.find(fr.id)
+			at, err := x.find(t.Context(), fr.id)
 			if len(at) == 0 && err == nil {
 				t.Fatal("a chunk is not found, and nothing is said")
 			}

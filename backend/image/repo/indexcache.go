@@ -8,6 +8,9 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strings"
+	"sync"
+	"time"
 
 	"github.com/google/renameio/v2"
 
@@ -24,18 +27,22 @@ func (c *indexCache) open(ctx context.Context, p place.Place, e place.Entry) (pl
 		return p.Open(ctx, e.Name)
 	}
 	name := filepath.Join(c.dir, path.Base(e.Name))
-	if f, err := openCached(name, e.Size); err == nil {
+	open := func() (place.File, error) { return p.Open(ctx, e.Name) }
+	if f, err := openCached(name, e.Size, open); err == nil {
 		return f, nil
 	}
-	from, err := p.Open(ctx, e.Name)
+	from, err := open()
 	if err != nil {
 		return nil, err
 	}
 	if err := c.copy(from, name); err != nil {
 		return from, nil // a cache that cannot be written is done without
 	}
-	f, err := openCached(name, e.Size)
-	return f, errors.Join(err, from.Close())
+	f, err := openCached(name, e.Size, open)
+	if err != nil {
+		return from, nil
+	}
+	return f, from.Close()
 }
 
 func (c *indexCache) copy(from place.File, name string) error {
@@ -67,21 +74,77 @@ func (c *indexCache) tidy(there []place.Entry) {
 		return // nothing was copied
 	}
 	for _, e := range copies {
-		if _, err := parseFileID(e.Name()); err == nil && !keep[e.Name()] {
+		if !keep[e.Name()] && (isCopy(e.Name()) || isLeft(e)) {
 			os.Remove(filepath.Join(c.dir, e.Name())) // one that stays does no harm
 		}
 	}
 }
 
-// cachedFile is a copy.
+func isCopy(name string) bool {
+	_, err := parseFileID(name)
+	return err == nil
+}
+
+// isLeft reports whether a file is a copy that was being made by a process that
+// died: renameio's are called .NAME and digits.
+func isLeft(e fs.DirEntry) bool {
+	if name, draft := strings.CutPrefix(e.Name(), "."); !draft || len(name) < 32 || !isCopy(name[:32]) {
+		return false
+	}
+	info, err := e.Info()
+	return err == nil && time.Since(info.ModTime()) > draftKeep
+}
+
+// cachedFile is a copy. What is wrong with it is no damage of the repository:
+// renew goes on with what it is a copy of.
 type cachedFile struct {
-	*os.File
+	name string
 	size int64
+	open func() (place.File, error) // what it is a copy of
+
+	mu   sync.RWMutex
+	copy *os.File
+	from place.File // instead of copy; nil: it will do
 }
 
 func (f *cachedFile) Size() int64 { return f.size }
 
-func openCached(name string, size int64) (place.File, error) {
+func (f *cachedFile) ReadAt(p []byte, offset int64) (int, error) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	if f.from != nil {
+		return f.from.ReadAt(p, offset)
+	}
+	return f.copy.ReadAt(p, offset)
+}
+
+// renew drops the copy. It reports whether reading again may help.
+func (f *cachedFile) renew() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.from != nil {
+		return false
+	}
+	from, err := f.open()
+	if err != nil {
+		return false
+	}
+	os.Remove(f.name) // one that stays is found out again
+	f.from = from
+	return true
+}
+
+func (f *cachedFile) Close() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	err := f.copy.Close()
+	if f.from != nil {
+		err = errors.Join(err, f.from.Close())
+	}
+	return err
+}
+
+func openCached(name string, size int64, open func() (place.File, error)) (*cachedFile, error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, err
@@ -93,5 +156,5 @@ func openCached(name string, size int64) (place.File, error) {
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	return &cachedFile{File: f, size: size}, nil
+	return &cachedFile{name: name, size: size, open: open, copy: f}, nil
 }

@@ -2,6 +2,7 @@ package repo
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/cipher"
 	"encoding/binary"
@@ -9,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"sort"
+	"sync/atomic"
 
 	"berth/backend"
 	"berth/backend/image/place"
@@ -117,6 +119,7 @@ type indexFile struct {
 	aead   cipher.AEAD
 	packs  int64
 	chunks int64
+	fault  atomic.Pointer[error] // of a page that could not be read
 }
 
 // openIndexFile opens one. It reads the header and the last page only.
@@ -125,11 +128,15 @@ func openIndexFile(c *crypt, id fileID, file place.File) (*indexFile, error) {
 	if size < pageLen || size%pageLen != 0 {
 		return nil, damaged("index %s has %d bytes", id, file.Size())
 	}
-	head := make([]byte, indexHeadLen)
-	if err := readFull(file, head, 0); err != nil {
+	head, want := make([]byte, indexHeadLen), indexHead(c.repo, id, c.master != nil)
+	err := readFull(file, head, 0)
+	if copy, cached := file.(*cachedFile); cached && !bytes.Equal(head, want) && copy.renew() {
+		err = readFull(file, head, 0)
+	}
+	if err != nil {
 		return nil, err
 	}
-	if !bytes.Equal(head, indexHead(c.repo, id, c.master != nil)) {
+	if !bytes.Equal(head, want) {
 		return nil, damaged("index %s: its header is not that of an index of this repository", id)
 	}
 	f := &indexFile{id: id, file: file, head: head, aead: c.aead("index", id[:])}
@@ -174,10 +181,21 @@ func (f *indexFile) page(n int64, buf []byte) ([]byte, error) {
 	return f.openPage(n, buf)
 }
 
+// openPage opens a page that was read, in its memory.
 func (f *indexFile) openPage(n int64, sealed []byte) ([]byte, error) {
-	plain, err := f.aead.Open(sealed[:0], nonce(noncePage, uint64(n)), sealed, f.head)
+	open := func() ([]byte, error) {
+		return f.aead.Open(sealed[:0], nonce(noncePage, uint64(n)), sealed, f.head)
+	}
+	plain, err := open()
+	if c, cached := f.file.(*cachedFile); err != nil && cached && c.renew() {
+		if err = readFull(f.file, sealed, indexHeadLen+n*pageLen); err == nil {
+			plain, err = open()
+		}
+	}
 	if err != nil {
-		return nil, damaged("index %s, page %d: %w", f.id, n, err)
+		err = damaged("index %s, page %d: %w", f.id, n, err)
+		f.fault.Store(&err)
+		return nil, err
 	}
 	return plain, nil
 }
@@ -354,6 +372,50 @@ func (s *scanner) fill(ctx context.Context) error {
 	s.pend = s.pend[pageLen:]
 	s.next++
 	return err
+}
+
+// all calls do for every row, with its number. Rows on pages that cannot be
+// read are left out; the first reason for that is returned in the end.
+func (s *scanner) all(ctx context.Context, do func(n int64, row []byte) error) (fault error) {
+	perPage := int64(pageRoom / s.row)
+	for page := range s.pages {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		b, err := s.pageOf(page)
+		if err != nil {
+			if !isDamage(err) {
+				return err
+			}
+			fault = cmp.Or(fault, err)
+			continue
+		}
+		for n := page * perPage; n < min((page+1)*perPage, s.left); n++ {
+			if err := do(n, b[:s.row]); err != nil {
+				return err
+			}
+			b = b[s.row:]
+		}
+	}
+	return fault
+}
+
+// pageOf returns a page's content, reading several at a time unless one of them
+// cannot be read.
+func (s *scanner) pageOf(page int64) ([]byte, error) {
+	if len(s.pend) == 0 {
+		n := min(scanPages, s.pages-page)
+		if s.buf == nil {
+			s.buf = make([]byte, n*pageLen)
+		}
+		if readFull(s.f.file, s.buf[:n*pageLen], indexHeadLen+(s.first+page)*pageLen) != nil {
+			return s.f.page(s.first+page, s.buf)
+		}
+		s.pend = s.buf[:n*pageLen]
+	}
+	sealed := s.pend[:pageLen]
+	s.pend = s.pend[pageLen:]
+	return s.f.openPage(s.first+page, sealed)
 }
 
 // errNoChunk says that no index knows a chunk.

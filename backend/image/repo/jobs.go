@@ -90,13 +90,25 @@ func (r *Repo) adopt(ctx context.Context, id fileID) error {
 
 // readPack reads what a sealed pack holds and its SHA-256.
 func (r *Repo) readPack(ctx context.Context, id fileID) (packed, error) {
+	return r.lookInto(ctx, id, func(f *packFile) ([]frame, error) { return f.frames() }, true)
+}
+
+// heldBy reads what a pack holds. It does without the footer when that is
+// damaged: then it takes the frames that can be found from the start on.
+func (r *Repo) heldBy(ctx context.Context, id fileID) (packed, error) {
+	return r.lookInto(ctx, id, (*packFile).found, false)
+}
+
+// lookInto reads a pack's frames.
+func (r *Repo) lookInto(ctx context.Context, id fileID, frames func(*packFile) ([]frame, error), sum bool) (p packed, err error) {
 	f, err := openPack(ctx, r.place, r.crypt, id)
 	if err != nil {
-		return packed{}, err
+		return p, err
 	}
-	frames, err := f.frames()
-	p := packed{packInfo: packInfo{id: id, size: f.file.Size(), frames: uint32(len(frames)), job: f.head.job}, frames: frames}
-	if err == nil {
+	p.packInfo = packInfo{id: id, size: f.file.Size(), job: f.head.job}
+	p.frames, err = frames(f)
+	p.packInfo.frames = uint32(len(p.frames))
+	if err == nil && sum {
 		p.sum, err = sumFile(ctx, f.file)
 	}
 	return p, errors.Join(err, f.close())

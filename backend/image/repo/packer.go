@@ -36,6 +36,7 @@ type packer struct {
 	sealedMu sync.Mutex
 	sealed   []packed // durable, and in no index file yet
 	frames   int      // in those
+	made     []fileID // all packs that are durable
 	indexed  time.Time
 	fault    error // of a sealing in the background
 
@@ -204,6 +205,7 @@ func (p *packer) settle(d *openDraft) error {
 	p.sealedMu.Lock()
 	defer p.sealedMu.Unlock()
 	p.sealed = append(p.sealed, packed{packInfo: info, frames: d.frames})
+	p.made = append(p.made, d.id)
 	p.frames += len(d.frames)
 	if p.frames < indexFrames && p.repo.now().Sub(p.indexed) < indexEvery {
 		return nil

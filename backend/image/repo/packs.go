@@ -87,6 +87,25 @@ func (p *packFile) frames() ([]frame, error) {
 	return frames, nil
 }
 
+// found is frames that, when the footer is damaged, looks for what there is. The
+// error is the footer's when there is nothing.
+func (p *packFile) found() ([]frame, error) {
+	frames, err := p.frames()
+	if err == nil || !isDamage(err) {
+		return frames, err
+	}
+	_, _ = p.walk(func(f frame) error { // where it ends is where nothing more can be found
+		if len(frames) < maxFrames {
+			frames = append(frames, f)
+		}
+		return nil
+	})
+	if len(frames) == 0 {
+		return nil, err
+	}
+	return frames, nil
+}
+
 // walk reads the heads of frames from the first on, without the footer, as far
 // as they can be read. It returns where it ended and why, nil when that is
 // where a footer begins or the file ends.
@@ -257,9 +276,18 @@ func (c *chunkReader) close() {
 // chunk returns a chunk's content, good until the next call. When one copy is
 // damaged and there is another, that is taken.
 func (c *chunkReader) chunk(ctx context.Context, id ChunkID) ([]byte, error) {
-	at, err := c.repo.index.find(id)
+	at, err := c.repo.index.find(ctx, id)
 	if len(at) == 0 {
 		return nil, errors.Join(errNoChunk(id), err)
+	}
+	return c.anyOf(ctx, id, at)
+}
+
+// anyOf reads a chunk from the first of several locations where it is right.
+// Those where it is not are noted.
+func (c *chunkReader) anyOf(ctx context.Context, id ChunkID, at []location) ([]byte, error) {
+	if len(at) == 0 {
+		return nil, errNoChunk(id)
 	}
 	var faults error
 	for _, l := range at {
@@ -269,6 +297,9 @@ func (c *chunkReader) chunk(ctx context.Context, id ChunkID) ([]byte, error) {
 		content, err := c.at(id, l)
 		if err == nil {
 			return content, nil
+		}
+		if ctx.Err() == nil && isDamage(err) {
+			c.repo.noteDamage(id, l, err)
 		}
 		faults = errors.Join(faults, err)
 	}

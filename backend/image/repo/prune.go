@@ -17,7 +17,9 @@ type PruneOptions struct {
 	// it so; only a Prune after that removes it. 0: at once.
 	Grace time.Duration
 	// Waste is the part of a pack, in percent, that nothing needs any more and
-	// that makes it worth while to write the rest anew; 0: 20, 100: never.
+	// that makes it worth while to write the rest anew; 0: 20, 100: never. Unless
+	// it is 100 small packs are made one, too, when they are many. Packs with
+	// damage that no point suffers from are written anew without it in any case.
 	Waste    float64
 	Progress func(PruneProgress)
 }
@@ -37,6 +39,7 @@ type PruneReport struct {
 	Packs        int   // there were
 	Stored       int64 // bytes that they took
 	Rewritten    int   // packs of which the rest was written anew
+	Combined     int   // of those, packs that were small and became part of larger ones
 	RewroteBytes int64 // bytes of that rest
 	Condemned    int   // packs that wait for the end of their grace
 	Removed      int   // packs removed
@@ -52,6 +55,11 @@ const (
 	condemnedDir = "condemned"
 
 	defaultWaste = 20.0
+	// A pack of less than a smallPart of what packs may have is small. Of
+	// manySmall of them one is made: fewer are left until there are more, so that
+	// no chunk is moved again and again.
+	smallPart = 4
+	manySmall = 8
 	// jobKeep is how long what a job has written is kept after it was gone on
 	// with last.
 	jobKeep = 7 * 24 * time.Hour
@@ -100,15 +108,27 @@ type pruning struct {
 	now    time.Time // by the place's clock
 	census *census
 	live   bitset
-	alive  map[fileID]bool  // jobs that may go on
-	there  map[fileID]int64 // packs and their sizes
-
-	rewrite []uint32        // packs in the census
-	drop    map[fileID]bool // packs that the index is not to list any more
-	loose   map[fileID]bool // packs that the index did not list
+	alive  map[fileID]bool // jobs that may go on
+	fate   []fate          // of each pack in the census
 }
 
+// fate is what becomes of a pack.
+type fate struct {
+	need int64 // bytes of it that points need
+	// drop: the index is not to list it any more, and it is removed.
+	drop bool
+	// move: what is needed of it is written anew first.
+	move bool
+	// stuck: something that is needed of it is damaged, so that it stays as it is.
+	stuck bool
+	// loose: the index does not list it, nor is it of a job that may go on.
+	loose bool
+}
+
+func (f *fate) gone() bool { return f.drop || f.loose }
+
 func (p *pruning) run(ctx context.Context) error {
+	defer func() { p.census.close() }()
 	p.tell("marking", 0, 0)
 	for _, step := range []func(context.Context) error{p.jobs, p.take, p.mark, p.copies, p.choose} {
 		if err := step(ctx); err != nil {

@@ -1,8 +1,8 @@
 package repo
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -29,32 +29,31 @@ func (p *pruning) jobs(ctx context.Context) error {
 	return nil
 }
 
-// take reads the index and lists the packs that are there.
+// take reads the index and lists the packs. An index that is damaged is made
+// anew first.
 func (p *pruning) take(ctx context.Context) error {
 	if err := p.r.index.load(ctx); err != nil {
 		return err
 	}
-	var faults error
-	var err error
-	p.census, err = p.r.takeCensus(ctx, func(name string, err error) {
-		faults = errors.Join(faults, fmt.Errorf("%s: %w", name, err))
-	}, func(fileID, []byte) {})
+	c, wrong, err := p.r.takeCensus(ctx, false)
+	if len(wrong) > 0 && !p.o.DryRun {
+		c.close()
+		if _, err := p.r.rebuildIndex(ctx, p.lock); err != nil {
+			return err
+		}
+		c, wrong, err = p.r.takeCensus(ctx, false)
+	}
 	if err != nil {
 		return err
 	}
-	if faults != nil {
-		return &backend.OpError{Op: "read", Target: "the index", Err: faults, Hint: "berth backup check --rebuild makes it anew"}
+	p.census = c
+	if len(wrong) > 0 && !p.o.DryRun {
+		return &backend.OpError{Op: "read", Target: "the index", Err: fmt.Errorf("%w: %s", backend.ErrDamaged, wrong[0]), Hint: "it was made anew, and is damaged again: look at the disk"}
 	}
-	entries, err := p.r.place.List(ctx, packsDir)
-	if err != nil {
-		return err
-	}
-	p.there = map[fileID]int64{}
-	for _, e := range entries {
-		if id, err := parseFileID(path.Base(e.Name)); err == nil {
-			p.there[id] = e.Size
+	for i := range c.packs {
+		if there := c.packs[i].there; there >= 0 {
 			p.rep.Packs++
-			p.rep.Stored += e.Size
+			p.rep.Stored += there
 		}
 	}
 	return nil
@@ -66,16 +65,13 @@ func (p *pruning) mark(ctx context.Context) error {
 	if err != nil {
 		return &backend.OpError{Op: "read", Target: "all points", Err: err, Hint: "nothing is removed as long as it is not known what they need; forget those that are damaged"}
 	}
-	if p.o.DryRun {
-		points = slices.DeleteFunc(points, func(m Manifest) bool { return slices.Contains(p.o.Without, m.ID) })
-	}
 	p.rep.Points = len(points)
 	p.live = p.census.bitset()
 	packs := newPackCache(ctx, p.r.place, p.r.crypt)
 	defer packs.close() // they were read only
 	rd := p.r.newChunkReader(packs)
 	defer rd.close()
-	w := walker{read: p.census.reader(rd), seen: map[nodeKey]bool{}, chunk: p.keep, fault: func(n node, err error) error {
+	w := walker{census: p.census, read: p.census.reader(rd), chunk: p.keep, fault: func(n node, err error) error {
 		return &backend.OpError{Op: "read", Target: "a map", Err: err, Hint: "nothing is removed as long as it is not known what points need; verify names those that are damaged, which can be forgotten"}
 	}}
 	for i := range points {
@@ -86,26 +82,36 @@ func (p *pruning) mark(ctx context.Context) error {
 	return nil
 }
 
-// keep marks a copy of a chunk: one that is there.
-func (p *pruning) keep(id ChunkID) error {
-	from, to := p.census.find(keyOf(id))
-	best := -1
-	for i := from; i < to; i++ {
-		if p.live.is(i) {
+// keep marks a copy of a chunk: one that is there, and not known to be damaged
+// if there is such a one.
+func (p *pruning) keep(id ChunkID, from, to int) error {
+	best, length := -1, uint32(0)
+	for n := from; n < to; n++ {
+		if p.live.is(n) {
 			return nil
 		}
-		r := &p.census.rows[i]
-		if size, there := p.there[p.census.packs[r.pack].id]; there && r.offset+int64(r.length) <= size && best < 0 {
-			best = i
+		r, err := p.census.row(n)
+		if err != nil {
+			return err
+		}
+		if r.offset+int64(r.length) > p.census.packs[r.pack].there {
+			continue
+		}
+		damaged := p.r.index.wounds.has(p.census.location(&r))
+		if best < 0 || !damaged {
+			best, length = n, r.length
+		}
+		if !damaged {
+			break
 		}
 	}
 	if best < 0 {
 		return &backend.OpError{Op: "find", Target: "chunk " + id.String(), Err: fmt.Errorf("%w: a point needs it", backend.ErrDamaged),
-			Hint: "check --rebuild may find it; else forget the point"}
+			Hint: "check --rebuild may find it; a new backup of the VM stores it anew if its disk still has it; else forget the point"}
 	}
 	p.live.set(best)
 	p.rep.Chunks++
-	p.rep.Needed += int64(p.census.rows[best].length)
+	p.rep.Needed += int64(length)
 	return nil
 }
 
@@ -116,47 +122,54 @@ func (p *pruning) copies(ctx context.Context) error {
 	defer packs.close() // they were read only
 	rd := p.r.newChunkReader(packs)
 	defer rd.close()
-	rows := p.census.rows
-	for from := 0; from < len(rows); {
-		to := from + 1
-		for to < len(rows) && rows[to].key == rows[from].key {
-			to++
+	return p.census.eachChunk(ctx, func(from, to int) error {
+		if to-from == 1 {
+			return nil
 		}
-		if to-from > 1 {
-			if err := p.pick(ctx, rd, from, to); err != nil {
-				return err
-			}
-		}
-		from = to
-	}
-	return nil
+		return p.pick(ctx, rd, from, to)
+	})
 }
 
-// pick keeps the first of several copies that can be read; when none can, all.
+// pick keeps the first of several copies that can be read, those that are not
+// known to be damaged first; when none can, all.
 func (p *pruning) pick(ctx context.Context, rd *chunkReader, from, to int) error {
 	needed := false
-	for i := from; i < to; i++ {
-		needed = needed || p.live.is(i)
+	var order []int
+	for n := from; n < to; n++ {
+		needed = needed || p.live.is(n)
+		order = append(order, n)
 	}
 	if !needed {
 		return nil
 	}
-	for i := from; i < to; i++ {
-		r := &p.census.rows[i]
-		err := rd.readable(r.key, location{pack: p.census.packs[r.pack].id, offset: r.offset, length: r.length})
+	bad := map[int]int{}
+	for n := from; n < to; n++ {
+		at, err := p.census.at(n)
+		if err != nil {
+			return err
+		}
+		bad[n] = p.r.index.badness(at)
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(bad[a], bad[b]) })
+	for _, n := range order {
+		r, err := p.census.row(n)
+		if err != nil {
+			return err
+		}
+		err = rd.readable(r.key, p.census.location(&r))
 		if err == nil {
-			for j := from; j < to; j++ {
-				p.live.clear(j)
+			for other := from; other < to; other++ {
+				p.live.clear(other)
 			}
-			p.live.set(i)
+			p.live.set(n)
 			return nil
 		}
 		if ctx.Err() != nil || !isDamage(err) {
 			return err
 		}
 	}
-	for i := from; i < to; i++ {
-		p.live.set(i)
+	for n := from; n < to; n++ {
+		p.live.set(n)
 	}
 	return nil
 }
@@ -180,45 +193,64 @@ func (c *chunkReader) readable(k key, l location) error {
 
 // choose decides what becomes of each pack.
 func (p *pruning) choose(ctx context.Context) error {
-	need := make([]int64, len(p.census.packs))
-	for i := range p.census.rows {
-		if r := &p.census.rows[i]; p.live.is(i) {
-			need[r.pack] += int64(r.length)
+	p.fate = make([]fate, len(p.census.packs))
+	err := p.census.each(ctx, func(n int, r *row) error {
+		if p.live.is(n) {
+			f := &p.fate[r.pack]
+			f.need += int64(r.length)
+			f.stuck = f.stuck || p.r.index.wounds.has(p.census.location(r))
 		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
-	p.drop, p.loose = map[fileID]bool{}, map[fileID]bool{}
-	listed := map[fileID]bool{}
-	for n, info := range p.census.packs {
-		listed[info.id] = true
-		size, there := p.there[info.id]
+	wounded := p.r.index.wounds.packs()
+	var small []int
+	for n := range p.census.packs {
+		info, f := &p.census.packs[n], &p.fate[n]
 		switch {
-		case !there: // nothing needs it: what is needed was found
-			p.drop[info.id] = true
+		case !info.listed && info.rows == 0:
+			mine, err := p.ofJob(ctx, info.id)
+			if err != nil {
+				return err
+			}
+			f.loose = !mine
+		case info.there < 0: // nothing needs it: what is needed was found
+			f.drop = true
 		case p.alive[info.job]:
-		case need[n] == 0:
-			p.drop[info.id] = true
-		case p.wasteful(size, need[n]):
-			p.drop[info.id] = true
-			p.rewrite = append(p.rewrite, uint32(n))
-			p.rep.Rewritten++
-			p.rep.RewroteBytes += need[n]
+		case f.need == 0:
+			f.drop = true
+		case f.stuck:
+		case p.wasteful(info.there, f.need) || wounded[info.id]:
+			p.move(n)
+		case p.isSmall(info.there):
+			small = append(small, n)
 		}
 	}
-	for id := range p.there {
-		if listed[id] {
-			continue
-		}
-		if mine, err := p.ofJob(ctx, id); err != nil {
-			return err
-		} else if !mine {
-			p.loose[id] = true
+	if len(small) >= manySmall {
+		for _, n := range small {
+			p.move(n)
+			p.rep.Combined++
 		}
 	}
 	return nil
 }
 
+// move has what is needed of a pack written anew.
+func (p *pruning) move(n int) {
+	f := &p.fate[n]
+	f.drop, f.move = true, true
+	p.rep.Rewritten++
+	p.rep.RewroteBytes += f.need
+}
+
 func (p *pruning) wasteful(size, need int64) bool {
 	return p.o.Waste < 100 && float64(size-packHeadLen-need) > float64(size)*p.o.Waste/100
+}
+
+func (p *pruning) isSmall(size int64) bool {
+	return p.o.Waste < 100 && size < p.r.conf.PackSize/smallPart
 }
 
 // ofJob reports whether a pack that no index lists is of a job that may go on.
@@ -240,8 +272,10 @@ func (p *pruning) foretell(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for id := range p.gone() {
-		p.count(id, ready[id])
+	for n := range p.fate {
+		if p.fate[n].gone() {
+			p.count(n, ready(p.census.packs[n].id))
+		}
 	}
 	drafts, err := p.r.place.Drafts(ctx)
 	if err != nil {
@@ -256,23 +290,11 @@ func (p *pruning) foretell(ctx context.Context) error {
 	return nil
 }
 
-// gone are all packs that nothing needs once the rest is written anew.
-func (p *pruning) gone() map[fileID]bool {
-	all := map[fileID]bool{}
-	for id := range p.drop {
-		all[id] = true
-	}
-	for id := range p.loose {
-		all[id] = true
-	}
-	return all
-}
-
 // count counts a pack that is removed, or waits for it.
-func (p *pruning) count(id fileID, ready bool) {
-	size, there := p.there[id]
+func (p *pruning) count(n int, ready bool) {
+	size := p.census.packs[n].there
 	switch {
-	case !there:
+	case size < 0:
 	case ready:
 		p.rep.Removed++
 		p.rep.Freed += size

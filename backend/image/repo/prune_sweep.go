@@ -9,14 +9,13 @@ import (
 	"slices"
 	"time"
 
-	"berth/backend"
 	"berth/backend/image/place"
 )
 
-// rewritePacks writes the needed chunks of wasteful packs anew, each checked
-// before and read back after.
+// rewritePacks writes the needed chunks of some packs anew, each checked before
+// and read back after.
 func (p *pruning) rewritePacks(ctx context.Context) error {
-	if len(p.rewrite) == 0 {
+	if p.rep.Rewritten == 0 {
 		return nil
 	}
 	// If this breaks off, what it has written is found by the next Prune: twice
@@ -24,26 +23,17 @@ func (p *pruning) rewritePacks(ctx context.Context) error {
 	w := p.r.newPacker(ctx, p.r.jobID("prune"))
 	t := &moving{p: p, to: w, codec: newCodec(p.r.crypt), in: p.r.buffers.get(), out: p.r.buffers.get()}
 	defer t.close()
-	wanted := map[uint32]bool{}
-	for _, n := range p.rewrite {
-		wanted[n] = true
-	}
-	rows := make([][]int, len(p.census.packs))
-	for i := range p.census.rows {
-		if n := p.census.rows[i].pack; wanted[n] && p.live.is(i) {
-			rows[n] = append(rows[n], i)
-		}
-	}
 	w.expecting(p.rep.RewroteBytes)
-	for _, n := range p.rewrite {
-		if err := t.pack(ctx, n, rows[n]); err != nil {
-			return errors.Join(err, w.abandon(context.WithoutCancel(ctx)))
-		}
+	err := p.census.byPack(ctx, func(n int, r *row) bool { return p.fate[r.pack].move && p.live.is(n) }, func(n int, rows []numbered) error {
+		return t.pack(ctx, n, rows)
+	})
+	if err != nil {
+		return errors.Join(err, w.abandon(context.WithoutCancel(ctx)))
 	}
 	if err := w.flush(ctx); err != nil {
 		return err
 	}
-	return p.readBack(ctx, t.moved)
+	return p.readBack(ctx, w.made)
 }
 
 // moving moves chunks from packs to others.
@@ -53,7 +43,6 @@ type moving struct {
 	codec *codec
 	in    []byte
 	out   []byte
-	moved []ChunkID
 	done  int64
 }
 
@@ -65,34 +54,28 @@ func (t *moving) close() {
 
 // pack moves the needed chunks of one pack. When one of them is damaged the
 // pack stays as it is.
-func (t *moving) pack(ctx context.Context, n uint32, rows []int) error {
-	info := t.p.census.packs[n]
-	slices.SortFunc(rows, func(a, b int) int {
-		return int(min(max(t.p.census.rows[a].offset-t.p.census.rows[b].offset, -1), 1))
-	})
-	f, err := openPack(ctx, t.p.r.place, t.p.r.crypt, info.id)
+func (t *moving) pack(ctx context.Context, n int, rows []numbered) error {
+	id := t.p.census.packs[n].id
+	f, err := openPack(ctx, t.p.r.place, t.p.r.crypt, id)
 	if err != nil {
-		return t.leave(ctx, info.id, err)
+		return t.leave(ctx, n, err)
 	}
-	for _, i := range rows {
-		err := t.chunk(ctx, f, &t.p.census.rows[i], info.id)
-		if err == nil {
-			continue
+	for i := range rows {
+		if err = t.chunk(ctx, f, &rows[i].row, id); err != nil {
+			err = t.leave(ctx, n, err)
+			break
 		}
-		if err := t.leave(ctx, info.id, err); err != nil {
-			return errors.Join(err, f.close())
-		}
-		break
 	}
-	return f.close()
+	return errors.Join(err, f.close())
 }
 
 // leave lets a damaged pack stay; other errors end the Prune.
-func (t *moving) leave(ctx context.Context, id fileID, err error) error {
-	if ctx.Err() != nil || !errors.Is(err, backend.ErrDamaged) {
+func (t *moving) leave(ctx context.Context, n int, err error) error {
+	if ctx.Err() != nil || !isDamage(err) {
 		return err
 	}
-	delete(t.p.drop, id)
+	f := &t.p.fate[n]
+	f.drop, f.move = false, false
 	t.p.rep.Damaged = append(t.p.rep.Damaged, words(err))
 	t.p.rep.Rewritten--
 	return nil
@@ -102,50 +85,54 @@ func (t *moving) chunk(ctx context.Context, f *packFile, r *row, id fileID) erro
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	fr, stored, err := f.read(location{pack: id, offset: r.offset, length: r.length}, t.in)
+	at := location{pack: id, offset: r.offset, length: r.length}
+	fr, stored, err := f.read(at, t.in)
+	if err == nil && keyOf(fr.id) != r.key {
+		err = damaged("%s at %d: it is chunk %s", packName(id), r.offset, fr.id)
+	}
+	if err == nil {
+		if _, err = t.codec.unpack(t.out, &fr, stored); err != nil {
+			err = fmt.Errorf("%s at %d: %w", packName(id), r.offset, err)
+		}
+	}
 	if err != nil {
+		if ctx.Err() == nil && isDamage(err) {
+			var id ChunkID
+			copy(id[:], r.key[:])
+			t.p.r.noteDamage(id, at, err)
+		}
 		return err
-	}
-	if keyOf(fr.id) != r.key {
-		return damaged("%s at %d: it is chunk %s", packName(id), r.offset, fr.id)
-	}
-	if _, err := t.codec.unpack(t.out, &fr, stored); err != nil {
-		return fmt.Errorf("%s at %d: %w", packName(id), r.offset, err)
 	}
 	if err := t.to.add(fr, t.in[:frameLen+len(stored)]); err != nil {
 		return err
 	}
-	t.moved = append(t.moved, fr.id)
 	t.done += int64(r.length)
 	t.p.tell("rewriting", t.done, t.p.rep.RewroteBytes)
 	return nil
 }
 
-// readBack reads what was moved where it is now: what it was moved from will
-// be removed.
-func (p *pruning) readBack(ctx context.Context, moved []ChunkID) error {
+// readBack reads the packs that were made, whole: what they were made of will be
+// removed.
+func (p *pruning) readBack(ctx context.Context, made []fileID) error {
 	packs := newPackCache(ctx, p.r.place, p.r.crypt)
 	defer packs.close() // they were read only
 	rd := p.r.newChunkReader(packs)
 	defer rd.close()
-	for _, id := range moved {
-		at, err := p.r.index.find(id)
+	for _, id := range made {
+		f, err := packs.acquire(id)
 		if err != nil {
 			return err
 		}
-		right := false
-		for _, l := range at {
-			if p.drop[l.pack] {
-				continue
-			}
-			if _, err := rd.at(id, l); err != nil {
+		frames, err := f.frames()
+		packs.release(f, err)
+		if err != nil {
+			return err
+		}
+		for i := range frames {
+			fr := &frames[i]
+			if _, err := rd.at(fr.id, location{pack: id, offset: fr.offset, length: uint32(fr.size())}); err != nil {
 				return err
 			}
-			right = true
-			break
-		}
-		if !right {
-			return errNoChunk(id)
 		}
 	}
 	return nil
@@ -153,33 +140,39 @@ func (p *pruning) readBack(ctx context.Context, moved []ChunkID) error {
 
 // reindex makes an index that does not list the packs that go.
 func (p *pruning) reindex(ctx context.Context) error {
-	if len(p.drop) == 0 {
+	drop := false
+	for n := range p.fate {
+		drop = drop || p.fate[n].drop
+	}
+	if !drop {
 		return nil
 	}
 	p.r.index.mu.RLock()
 	files := slices.Clone(p.r.index.files)
 	p.r.index.mu.RUnlock()
-	return p.r.index.merge(ctx, files, func(info packInfo) bool { return !p.drop[info.id] })
+	return p.r.index.merge(ctx, files, func(info packInfo) bool { return !p.drops(info.id) })
+}
+
+func (p *pruning) drops(id fileID) bool {
+	n, known := p.census.number(id)
+	return known && p.fate[n].drop
 }
 
 func condemnedName(id fileID) string { return path.Join(condemnedDir, id.String()) }
 
-// ready returns the packs whose grace has ended.
-func (p *pruning) ready(ctx context.Context) (map[fileID]bool, error) {
-	ready := map[fileID]bool{}
+// ready tells the packs whose grace has ended.
+func (p *pruning) ready(ctx context.Context) (func(fileID) bool, error) {
 	if p.o.Grace <= 0 {
-		return p.gone(), nil
+		return func(fileID) bool { return true }, nil
 	}
 	entries, err := p.r.place.List(ctx, condemnedDir)
-	if err != nil {
-		return nil, err
-	}
+	ready := map[fileID]bool{}
 	for _, e := range entries {
 		if id, err := parseFileID(path.Base(e.Name)); err == nil && p.now.Sub(e.ModTime) >= p.o.Grace {
 			ready[id] = true
 		}
 	}
-	return ready, nil
+	return func(id fileID) bool { return ready[id] }, err
 }
 
 // removePacks removes packs that no index lists any more, or condemns them.
@@ -189,8 +182,9 @@ func (p *pruning) removePacks(ctx context.Context) error {
 		return err
 	}
 	held := time.Now()
-	for id := range p.gone() {
-		if _, there := p.there[id]; !there {
+	for n := range p.fate {
+		id := p.census.packs[n].id
+		if !p.fate[n].gone() || p.census.packs[n].there < 0 {
 			continue
 		}
 		if time.Since(held) > lockRefresh {
@@ -199,7 +193,7 @@ func (p *pruning) removePacks(ctx context.Context) error {
 			}
 			held = time.Now()
 		}
-		if ready[id] {
+		if ready(id) {
 			err = errors.Join(remove(ctx, p.r.place, packName(id)), remove(ctx, p.r.place, condemnedName(id)))
 		} else {
 			err = p.condemn(ctx, id)
@@ -207,7 +201,7 @@ func (p *pruning) removePacks(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		p.count(id, ready[id])
+		p.count(n, ready(id))
 		p.tell("removing", p.rep.Freed, p.rep.Stored-p.rep.Needed)
 	}
 	return nil
@@ -251,35 +245,42 @@ func (p *pruning) tidy(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	packs, err := p.names(ctx, packsDir)
-	if err != nil {
-		return err
-	}
 	for _, t := range []struct {
 		dir  string
 		keep func(place.Entry) bool
 	}{
 		{marksDir, func(e place.Entry) bool { return points[path.Base(e.Name)] }},
 		{sumsDir, func(e place.Entry) bool { return index[path.Base(e.Name)] }},
-		{condemnedDir, func(e place.Entry) bool { return packs[path.Base(e.Name)] && !p.listed(e) }},
+		{condemnedDir, p.waits},
 		{jobsDir, func(e place.Entry) bool { return p.now.Sub(e.ModTime) < jobKeep }},
 	} {
 		if err := p.clear(ctx, t.dir, t.keep); err != nil {
 			return err
 		}
 	}
-	return nil
+	if err := p.r.saveDamage(ctx); err != nil {
+		return err
+	}
+	// Of damaged copies nothing is to be known any more once no index lists them.
+	return p.r.index.wounds.drop(ctx, p.r.place, p.r.crypt, func(x wound) bool {
+		has, err := p.r.index.hasPack(x.Pack)
+		return !has && err == nil
+	})
 }
 
-// listed reports whether a condemned pack is needed again: a writer or a
-// rebuild has listed it.
-func (p *pruning) listed(e place.Entry) bool {
+// waits reports whether a condemned pack is there and still not needed: a writer
+// or a rebuild may have listed it.
+func (p *pruning) waits(e place.Entry) bool {
 	id, err := parseFileID(path.Base(e.Name))
 	if err != nil {
 		return false
 	}
+	n, known := p.census.number(id)
+	if !known || p.census.packs[n].there < 0 || p.fate[n].gone() && p.o.Grace <= 0 {
+		return false
+	}
 	has, err := p.r.index.hasPack(id)
-	return has && err == nil
+	return !has || err != nil
 }
 
 func (p *pruning) names(ctx context.Context, dir string) (map[string]bool, error) {

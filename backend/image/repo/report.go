@@ -66,6 +66,8 @@ type Damage struct {
 	Rebuild bool
 	// Touches are the parts of points that cannot be restored for it.
 	Touches []Touch
+
+	row int // one more than its row in the census; 0: none
 }
 
 // String reads "packs/ab…: chunk 12ab… at 4096: its content is not what was
@@ -116,7 +118,7 @@ func (t Touch) String() string {
 
 // Note is something to know that is no damage.
 type Note struct {
-	Kind string // "orphan", "draft", "job", "lock", "rebuilt", "foreign"
+	Kind string // "orphan", "draft", "job", "lock", "rebuilt", "foreign", "healed", "marks"
 	File string
 	Size int64
 	What string

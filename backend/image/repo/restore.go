@@ -34,12 +34,16 @@ func (r *Repo) Restore(ctx context.Context, m *Manifest, target string, dst disk
 	if err != nil {
 		return failed(err)
 	}
+	ctx, cancel := l.context(ctx)
+	defer cancel()
 	t := &restoring{repo: r, disk: *d, dst: dst, o: o, windows: make(chan []wanted)}
-	err = t.run(ctx)
+	if err = r.index.load(ctx); err == nil { // somebody may have pruned since it was opened
+		err = t.run(ctx)
+	}
 	if err == nil {
 		err = dst.Flush(ctx)
 	}
-	if err = errors.Join(err, l.release(context.WithoutCancel(ctx))); err != nil {
+	if err = errors.Join(err, r.saveDamage(context.WithoutCancel(ctx)), l.release(context.WithoutCancel(ctx))); err != nil {
 		return failed(err)
 	}
 	return nil
@@ -95,7 +99,7 @@ func (t *restoring) plan(ctx context.Context) error {
 	defer rd.close()
 	var window []wanted
 	err := t.repo.mapCursor(t.disk, rd).each(ctx, func(n int64, id ChunkID) error {
-		at, err := t.repo.index.find(id)
+		at, err := t.repo.index.find(ctx, id)
 		if len(at) == 0 {
 			return errors.Join(errNoChunk(id), err)
 		}

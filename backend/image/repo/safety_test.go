@@ -172,7 +172,7 @@ func packOf(t *testing.T, r *Repo, p *madePoint) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	at, err := r.index.find(id)
+	at, err := r.index.find(t.Context(), id)
 	if err != nil || len(at) == 0 {
 		t.Fatal(at, err)
 	}

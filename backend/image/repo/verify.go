@@ -1,12 +1,10 @@
 package repo
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"path"
-	"slices"
 	"sync"
 	"time"
 
@@ -72,6 +70,7 @@ func (r *Repo) Verify(ctx context.Context, o VerifyOptions) (Report, error) {
 		v.rep.Sample = o.Sample
 	}
 	err = v.run(ctx)
+	v.census.close()
 	v.rep.Took = time.Since(v.began)
 	return v.rep, errors.Join(err, l.release(context.WithoutCancel(ctx)))
 }
@@ -83,12 +82,13 @@ type verification struct {
 	began  time.Time
 	points []Manifest
 	census *census
-	byPack []int32 // rows in the order of packs and offsets
-	need   bitset  // rows that a point needs
-	must   bitset  // rows to be read whatever the sample is: maps that were found damaged
-	good   bitset  // rows read and found right
-	bad    bitset  // rows found wrong
-	lost   map[key]bool
+	need   bitset // rows that a point needs
+	must   bitset // rows to be read whatever the sample is: maps that were found damaged
+	known  bitset // rows that were noted as damaged before
+	good   bitset // rows read and found right
+	bad    bitset // rows found wrong
+	// lost are chunks of which no copy is right. It grows with the damage.
+	lost map[key]bool
 
 	mu    sync.Mutex
 	rep   Report
@@ -101,7 +101,7 @@ func (v *verification) run(ctx context.Context) error {
 		return err
 	}
 	for _, step := range []func(context.Context) error{
-		v.readIndex, v.readPoints, v.readOthers, v.mark, v.readChunks, v.otherCopies, v.touches, v.note,
+		v.readIndex, v.readPoints, v.readOthers, v.mark, v.readChunks, v.otherCopies, v.touches, v.noteDamage, v.note,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -121,50 +121,22 @@ func words(err error) string { return err.Error() }
 
 // readIndex reads all of the index and of what SHA256SUMS is made of.
 func (v *verification) readIndex(ctx context.Context) error {
-	var err error
-	v.census, err = v.r.takeCensus(ctx, func(name string, err error) {
-		v.damage(Damage{Kind: DamagedIndex, File: name, What: words(err), Rebuild: true})
-	}, func(id fileID, want []byte) {
-		if v.o.whole() {
-			v.compareSums(ctx, id, want)
-		}
-	})
-	if err == nil && slices.ContainsFunc(v.rep.Damages, func(d Damage) bool { return d.Kind == DamagedIndex }) {
-		err = v.census.recover(ctx, v.r)
-	}
+	c, found, err := v.r.takeCensus(ctx, v.o.whole())
 	if err != nil {
 		return err
 	}
-	c := v.census
-	v.need, v.must, v.good, v.bad = c.bitset(), c.bitset(), c.bitset(), c.bitset()
-	v.byPack = make([]int32, len(c.rows))
-	for i := range v.byPack {
-		v.byPack[i] = int32(i)
+	v.rep.Damages = append(v.rep.Damages, found...)
+	v.census = c
+	v.need, v.must, v.known, v.good, v.bad = c.bitset(), c.bitset(), c.bitset(), c.bitset(), c.bitset()
+	if v.r.index.wounds.none() {
+		return nil
 	}
-	slices.SortFunc(v.byPack, func(a, b int32) int {
-		x, y := &c.rows[a], &c.rows[b]
-		if x.pack != y.pack {
-			return int(x.pack) - int(y.pack)
+	return c.each(ctx, func(n int, r *row) error {
+		if v.r.index.wounds.has(c.location(r)) {
+			v.known.set(n)
 		}
-		return int(min(max(x.offset-y.offset, -1), 1))
+		return nil
 	})
-	return ctx.Err()
-}
-
-// compareSums compares a file of sums with what it should say.
-func (v *verification) compareSums(ctx context.Context, id fileID, want []byte) {
-	name := path.Join(sumsDir, id.String())
-	got, err := place.Read(ctx, v.r.place, name, int64(len(want)))
-	if isMissing(err) && v.r.othersAtWork(ctx) && sleep(ctx, time.Second) == nil { // a writer may be about to make it
-		got, err = place.Read(ctx, v.r.place, name, int64(len(want)))
-	}
-	switch {
-	case ctx.Err() != nil:
-	case err != nil:
-		v.damage(Damage{Kind: DamagedSums, File: name, What: words(err), Rebuild: true})
-	case !bytes.Equal(got, want):
-		v.damage(Damage{Kind: DamagedSums, File: name, What: "it does not say what the index says", Rebuild: true})
-	}
 }
 
 // readPoints reads the manifests that were asked about.
@@ -238,7 +210,7 @@ func (r *Repo) smallFiles(ctx context.Context) (found []Damage, err error) {
 		_, fault := r.keyFile(ctx, e.Name)
 		err = errors.Join(err, note(DamagedKey, e.Name, false, fault))
 	}
-	for dir, kind := range map[string]boxKind{jobsDir: boxJob, marksDir: boxMark} {
+	for dir, kind := range map[string]boxKind{jobsDir: boxJob, marksDir: boxMark, damagedDir: boxDamage} {
 		entries, fault := r.place.List(ctx, dir)
 		err = errors.Join(err, fault)
 		for _, e := range entries {
@@ -256,8 +228,7 @@ func (v *verification) mark(ctx context.Context) error {
 	defer packs.close() // they were read only
 	rd := v.r.newChunkReader(packs)
 	defer rd.close()
-	w := walker{read: v.census.reader(rd), seen: map[nodeKey]bool{}, chunk: func(id ChunkID) error {
-		from, to := v.census.find(keyOf(id))
+	w := walker{census: v.census, read: v.census.reader(rd), chunk: func(id ChunkID, from, to int) error {
 		if from == to && !v.lost[keyOf(id)] {
 			v.lost[keyOf(id)] = true
 			v.damage(Damage{Kind: DamagedChunk, File: indexDir, Chunk: id, What: "no index knows where it is"})
@@ -267,12 +238,12 @@ func (v *verification) mark(ctx context.Context) error {
 		}
 		return nil
 	}, fault: func(n node, err error) error {
-		from, to := v.census.find(keyOf(n.id))
+		from, to, fault := v.census.find(keyOf(n.id))
 		for ; from < to; from++ {
 			v.must.set(from)
 		}
 		v.lost[keyOf(n.id)] = true
-		return nil
+		return fault
 	}}
 	for i := range v.points {
 		if err := w.point(ctx, &v.points[i]); err != nil {
@@ -283,40 +254,45 @@ func (v *verification) mark(ctx context.Context) error {
 }
 
 // reads reports whether a row is to be read.
-func (v *verification) reads(i int) bool {
-	if v.must.is(i) {
+func (v *verification) reads(n int, r *row) bool {
+	if v.must.is(n) {
 		return true
 	}
-	return (len(v.o.Points) == 0 || v.need.is(i)) && v.o.takes(v.census.rows[i].key)
+	return (len(v.o.Points) == 0 || v.need.is(n)) && v.o.takes(r.key)
 }
 
 // otherCopies reads what else there is of chunks that were found wrong, and
 // notes which are lost.
 func (v *verification) otherCopies(ctx context.Context) error {
+	if !v.bad.any() {
+		return nil
+	}
 	t := v.newReading(ctx)
 	defer t.close()
-	for i := range v.census.rows {
-		if !v.bad.is(i) {
-			continue
+	return v.census.eachChunk(ctx, func(from, to int) error {
+		right, wrong := false, false
+		for n := from; n < to; n++ {
+			right, wrong = right || v.good.is(n), wrong || v.bad.is(n)
 		}
-		k := v.census.rows[i].key
-		from, to := v.census.find(k)
-		right := false
-		for j := from; j < to; j++ {
-			if !v.good.is(j) && !v.bad.is(j) {
-				if err := t.row(ctx, j); err != nil {
+		if !wrong {
+			return nil
+		}
+		for n := from; n < to; n++ {
+			if !v.good.is(n) && !v.bad.is(n) {
+				if err := t.row(ctx, n); err != nil {
 					return err
 				}
 			}
-			right = right || v.good.is(j)
+			right = right || v.good.is(n)
 		}
-		if !right {
-			v.lost[k] = true
+		r, err := v.census.row(from)
+		if right {
+			delete(v.lost, r.key)
 		} else {
-			delete(v.lost, k)
+			v.lost[r.key] = true
 		}
-	}
-	return nil
+		return err
+	})
 }
 
 // tell reports progress, with v.mu not held.

@@ -66,6 +66,38 @@ func (r *Repo) setMark(ctx context.Context, point string, m Mark) error {
 	return place.Write(ctx, r.place, markName(point), b)
 }
 
+// noteDamage makes known to others what was found damaged, and takes back what
+// was found right.
+func (v *verification) noteDamage(ctx context.Context) error {
+	err := v.r.saveDamage(ctx)
+	right := map[spot]bool{}
+	if v.known.any() {
+		err = errors.Join(err, v.census.each(ctx, func(n int, r *row) error {
+			if v.known.is(n) && v.good.is(n) {
+				right[spot{v.census.packs[r.pack].id, r.offset}] = true
+			}
+			return nil
+		}))
+	}
+	if len(right) == 0 || err != nil {
+		return err
+	}
+	cut := map[fileID]int64{} // up to where packs that were cut are right now
+	for s := range right {
+		cut[s.pack] = max(cut[s.pack], s.offset)
+	}
+	err = v.r.index.wounds.drop(ctx, v.r.place, v.r.crypt, func(x wound) bool {
+		if x.Length > 0 {
+			return right[spot{x.Pack, x.Offset}]
+		}
+		return x.Offset <= cut[x.Pack]
+	})
+	if cannotWrite(err) {
+		return nil // it will be found again
+	}
+	return err
+}
+
 // note marks the points that were looked at.
 func (v *verification) note(ctx context.Context) error {
 	bad := map[string]string{}

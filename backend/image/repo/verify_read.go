@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"path"
 	"slices"
-	"sort"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -35,24 +33,16 @@ func (s *stretch) bounds() (from, to int64) {
 
 // readChunks reads packs, of several at once.
 func (v *verification) readChunks(ctx context.Context) error {
-	entries, err := v.r.place.List(ctx, packsDir)
-	if err != nil {
+	if err := v.expect(ctx); err != nil {
 		return err
 	}
-	sizes := map[fileID]int64{}
-	for _, e := range entries {
-		if id, err := parseFileID(path.Base(e.Name)); err == nil {
-			sizes[id] = e.Size
-		}
-	}
-	v.expect(sizes)
 	g, ctx := errgroup.WithContext(ctx)
 	todo := make(chan stretch)
 	packs := newPackCache(ctx, v.r.place, v.r.crypt)
 	defer packs.close() // they were read only
 	g.Go(func() error {
 		defer close(todo)
-		return v.plan(ctx, packs, sizes, todo)
+		return v.plan(ctx, packs, todo)
 	})
 	for range v.r.opts.Workers + 1 {
 		g.Go(func() error {
@@ -72,54 +62,54 @@ func (v *verification) readChunks(ctx context.Context) error {
 }
 
 // expect sums up what is to be read.
-func (v *verification) expect(sizes map[fileID]int64) {
+func (v *verification) expect(ctx context.Context) error {
+	total := int64(0)
+	if v.o.whole() {
+		for i := range v.census.packs {
+			total += max(v.census.packs[i].there, 0)
+		}
+	} else if err := v.census.each(ctx, func(n int, r *row) error {
+		if v.reads(n, r) {
+			total += int64(r.length)
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.o.whole() {
-		for _, size := range sizes {
-			v.total += size
-		}
-		return
-	}
-	for i := range v.census.rows {
-		if v.reads(i) {
-			v.total += int64(v.census.rows[i].length)
-		}
-	}
+	v.total = total
+	return nil
 }
 
 // plan hands out what to read, pack by pack.
-func (v *verification) plan(ctx context.Context, packs *packCache, sizes map[fileID]int64, todo chan<- stretch) error {
-	for rows := v.byPack; len(rows) > 0; {
-		n := v.census.rows[rows[0]].pack
-		end := sort.Search(len(rows), func(i int) bool { return v.census.rows[rows[i]].pack > n })
-		if err := v.planPack(ctx, packs, v.census.packs[n], rows[:end], sizes, todo); err != nil {
-			return err
+func (v *verification) plan(ctx context.Context, packs *packCache, todo chan<- stretch) error {
+	err := v.census.byPack(ctx, v.reads, func(n int, rows []numbered) error {
+		want := make([]expected, len(rows))
+		for i, r := range rows {
+			want[i] = expected{key: r.key, offset: r.offset, length: r.length, row: r.n}
 		}
-		delete(sizes, v.census.packs[n].id)
-		rows = rows[end:]
+		return v.planPack(ctx, packs, &v.census.packs[n], want, todo)
+	})
+	if err != nil || !v.o.whole() {
+		return err
 	}
-	if !v.o.whole() {
-		return nil
-	}
-	for id := range sizes { // the index does not list them
-		if err := v.planOrphan(ctx, packs, id, todo); err != nil {
+	for i := range v.census.packs {
+		p := &v.census.packs[i]
+		switch {
+		case !p.listed && p.rows == 0:
+			err = v.planOrphan(ctx, packs, p, todo)
+		case p.rows == 0: // the index lists it with nothing in it
+			err = v.planPack(ctx, packs, p, nil, todo)
+		}
+		if err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (v *verification) planPack(ctx context.Context, packs *packCache, info packInfo, rows []int32, sizes map[fileID]int64, todo chan<- stretch) error {
-	var want []expected
-	for _, i := range rows {
-		if r := &v.census.rows[i]; v.reads(int(i)) {
-			want = append(want, expected{key: r.key, offset: r.offset, length: r.length, row: int(i)})
-		}
-	}
-	if len(want) == 0 {
-		return nil
-	}
+func (v *verification) planPack(ctx context.Context, packs *packCache, info *censusPack, want []expected, todo chan<- stretch) error {
 	v.mu.Lock()
 	v.rep.Packs++
 	v.mu.Unlock()
@@ -128,8 +118,8 @@ func (v *verification) planPack(ctx context.Context, packs *packCache, info pack
 		return v.packFault(ctx, info.id, want, err)
 	}
 	defer packs.release(p, nil)
-	if size, there := sizes[info.id]; there && size != info.size {
-		v.damage(Damage{Kind: DamagedPack, File: packName(info.id), What: fmt.Sprintf("it has %d bytes instead of %d", size, info.size)})
+	if info.there >= 0 && info.there != info.size {
+		v.damage(Damage{Kind: DamagedPack, File: packName(info.id), What: fmt.Sprintf("it has %d bytes instead of %d", info.there, info.size)})
 	}
 	if v.o.whole() {
 		if err := v.compareFooter(ctx, p, want); err != nil {
@@ -149,6 +139,7 @@ func (v *verification) packFault(ctx context.Context, id fileID, want []expected
 		what = "it is not there"
 	}
 	v.damage(Damage{Kind: DamagedPack, File: packName(id), What: what})
+	v.r.noteCut(id, 0, err)
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for _, e := range want {
@@ -166,7 +157,12 @@ func (v *verification) compareFooter(ctx context.Context, p *packFile, want []ex
 		if ctx.Err() != nil || !isDamage(err) {
 			return err
 		}
-		v.damage(Damage{Kind: DamagedPack, File: packName(p.id), What: words(err) + "; the index knows what it says"})
+		v.damage(Damage{Kind: DamagedPack, File: packName(p.id), What: words(err) + "; the index knows what it says, and prune writes the pack anew"})
+		end := int64(packHeadLen)
+		if n := len(want); n > 0 {
+			end = want[n-1].offset + int64(want[n-1].length)
+		}
+		v.r.noteCut(p.id, end, err)
 		return nil
 	}
 	if !slices.EqualFunc(frames, want, func(f frame, e expected) bool {
@@ -180,7 +176,8 @@ func (v *verification) compareFooter(ctx context.Context, p *packFile, want []ex
 
 // planOrphan reads a pack that the index does not list: of a backup that is
 // being written, or was broken off.
-func (v *verification) planOrphan(ctx context.Context, packs *packCache, id fileID, todo chan<- stretch) error {
+func (v *verification) planOrphan(ctx context.Context, packs *packCache, info *censusPack, todo chan<- stretch) error {
+	id := info.id
 	p, err := packs.acquire(id)
 	if err != nil {
 		if isMissing(err) {
@@ -322,21 +319,26 @@ func (t *reading) note(p *packFile, e expected, fault error) {
 		}
 		return
 	}
+	d := Damage{Kind: DamagedChunk, File: packName(p.id), Offset: e.offset, Length: int64(e.length), What: words(fault), row: e.row + 1}
+	copy(d.Chunk[:], e.key[:])
 	if e.row >= 0 {
 		v.bad.set(e.row)
+		v.r.noteDamage(d.Chunk, location{pack: p.id, offset: e.offset, length: e.length}, fault)
 	}
-	d := Damage{Kind: DamagedChunk, File: packName(p.id), Offset: e.offset, Length: int64(e.length), What: words(fault)}
-	copy(d.Chunk[:], e.key[:])
 	v.rep.Damages = append(v.rep.Damages, d)
 }
 
 // row reads one row of the census.
-func (t *reading) row(ctx context.Context, i int) error {
-	r := &t.v.census.rows[i]
-	e := []expected{{key: r.key, offset: r.offset, length: r.length, row: i}}
-	p, err := t.packs.acquire(t.v.census.packs[r.pack].id)
+func (t *reading) row(ctx context.Context, n int) error {
+	r, err := t.v.census.row(n)
 	if err != nil {
-		return t.v.packFault(ctx, t.v.census.packs[r.pack].id, e, err)
+		return err
+	}
+	id := t.v.census.packs[r.pack].id
+	e := []expected{{key: r.key, offset: r.offset, length: r.length, row: n}}
+	p, err := t.packs.acquire(id)
+	if err != nil {
+		return t.v.packFault(ctx, id, e, err)
 	}
 	defer t.packs.release(p, nil)
 	return t.stretch(ctx, stretch{pack: p, frames: e})

@@ -1,67 +1,100 @@
 package repo
 
 import (
+	"cmp"
 	"context"
+	"fmt"
+	"path"
 	"slices"
+	"strings"
 )
 
 // touches finds which parts of which points need chunks that are lost, and
 // notes them with the damages.
 func (v *verification) touches(ctx context.Context) error {
-	if len(v.lost) == 0 {
-		return nil
-	}
-	packs := newPackCache(ctx, v.r.place, v.r.crypt)
-	defer packs.close() // they were read only
-	rd := v.r.newChunkReader(packs)
-	defer rd.close()
-	s := &search{read: v.census.reader(rd), lost: v.lost, clean: map[nodeKey]bool{}, found: map[key][]Touch{}}
-	for i := range v.points {
-		if err := s.point(ctx, &v.points[i]); err != nil {
-			return err
+	s := &search{census: v.census, lost: v.lost, found: map[key][]Touch{}}
+	if len(v.lost) > 0 {
+		packs := newPackCache(ctx, v.r.place, v.r.crypt)
+		defer packs.close() // they were read only
+		rd := v.r.newChunkReader(packs)
+		defer rd.close()
+		s.read = v.census.reader(rd)
+		for i := range v.points {
+			if err := s.point(ctx, &v.points[i]); err != nil {
+				return err
+			}
 		}
 	}
+	if err := v.packTouches(ctx, s.found); err != nil {
+		return err
+	}
+	v.rep.Damages = slices.DeleteFunc(v.rep.Damages, func(d Damage) bool {
+		if d.Kind != DamagedChunk || d.row == 0 || v.lost[keyOf(d.Chunk)] && len(s.found[keyOf(d.Chunk)]) > 0 {
+			return false
+		}
+		return v.harmless(&d)
+	})
 	for i := range v.rep.Damages {
 		d := &v.rep.Damages[i]
 		switch {
-		case d.Kind == DamagedChunk && len(s.found[keyOf(d.Chunk)]) > 0:
+		case d.Kind != DamagedChunk:
+		case len(s.found[keyOf(d.Chunk)]) > 0:
 			d.Touches = s.found[keyOf(d.Chunk)]
-		case d.Kind == DamagedChunk && !v.lost[keyOf(d.Chunk)]:
+		case !v.lost[keyOf(d.Chunk)]:
 			d.What += "; another copy of it is right"
-		case d.Kind == DamagedPack:
-			d.Touches = v.packTouches(d.File, s.found)
 		}
 	}
 	return nil
 }
 
-// packTouches is what the lost chunks of a pack touch.
-func (v *verification) packTouches(name string, found map[key][]Touch) (all []Touch) {
-	for n, p := range v.census.packs {
-		if packName(p.id) != name {
-			continue
+// harmless makes a note of damage that was known before and that no point
+// suffers from any more.
+func (v *verification) harmless(d *Damage) bool {
+	if !v.known.is(d.row - 1) {
+		return false
+	}
+	why := "another copy of it is right"
+	if v.lost[keyOf(d.Chunk)] {
+		if !v.o.whole() {
+			return false
 		}
-		for i := range v.census.rows {
-			if r := &v.census.rows[i]; r.pack == uint32(n) && v.bad.is(i) {
-				all = append(all, found[r.key]...)
+		why = "nothing needs it"
+	}
+	v.rep.Notes = append(v.rep.Notes, Note{Kind: "healed", File: d.File, Size: d.Length,
+		What: fmt.Sprintf("chunk %.12s… at %d is damaged, as was known; %s, and prune removes it", d.Chunk, d.Offset, why)})
+	return true
+}
+
+// packTouches notes what the lost chunks of damaged packs touch.
+func (v *verification) packTouches(ctx context.Context, found map[key][]Touch) error {
+	damages := map[int]*Damage{} // by the pack's number
+	for i := range v.rep.Damages {
+		d := &v.rep.Damages[i]
+		if id, err := parseFileID(path.Base(d.File)); err == nil && d.Kind == DamagedPack && len(found) > 0 {
+			if n, known := v.census.number(id); known {
+				damages[n] = d
 			}
 		}
 	}
-	return joined(all)
+	if len(damages) == 0 {
+		return nil
+	}
+	err := v.census.each(ctx, func(n int, r *row) error {
+		if d := damages[int(r.pack)]; d != nil && v.bad.is(n) {
+			d.Touches = append(d.Touches, found[r.key]...)
+		}
+		return nil
+	})
+	for _, d := range damages {
+		d.Touches = joined(d.Touches)
+	}
+	return err
 }
 
 // joined makes one touch of those that lie behind one another.
 func joined(all []Touch) []Touch {
 	slices.SortStableFunc(all, func(a, b Touch) int {
-		switch {
-		case a.Point != b.Point:
-			return compare(a.Point, b.Point)
-		case a.Disk != b.Disk:
-			return compare(a.Disk, b.Disk)
-		case a.File != b.File:
-			return compare(a.File, b.File)
-		}
-		return int(min(max(a.Offset-b.Offset, -1), 1))
+		return cmp.Or(strings.Compare(a.Point, b.Point), strings.Compare(a.Disk, b.Disk), strings.Compare(a.File, b.File), cmp.Compare(a.Offset, b.Offset))
 	})
 	var some []Touch
 	for _, t := range all {
@@ -77,19 +110,13 @@ func joined(all []Touch) []Touch {
 	return some
 }
 
-func compare(a, b string) int {
-	if a < b {
-		return -1
-	}
-	return 1
-}
-
 // search finds lost chunks in the maps of points.
 type search struct {
-	read  func(ctx context.Context, id ChunkID) ([]byte, error)
-	lost  map[key]bool
-	clean map[nodeKey]bool // nodes with nothing lost below them
-	found map[key][]Touch
+	census *census
+	read   func(ctx context.Context, id ChunkID) ([]byte, error)
+	lost   map[key]bool
+	clean  passed // nodes with nothing lost below them
+	found  map[key][]Touch
 }
 
 func (s *search) point(ctx context.Context, m *Manifest) error {
@@ -112,7 +139,24 @@ func (s *search) point(ctx context.Context, m *Manifest) error {
 	return nil
 }
 
-func (s *search) touch(id ChunkID, t Touch) { s.found[keyOf(id)] = append(s.found[keyOf(id)], t) }
+// touchesMost is how many touches of one chunk are told: a chunk that is in
+// every disk may be in a million places.
+const touchesMost = 10_000
+
+// touch notes where a lost chunk is needed. What follows the place before it
+// makes that longer; of very many, one for each part of a point is kept.
+func (s *search) touch(id ChunkID, t Touch) {
+	all := s.found[keyOf(id)]
+	if n := len(all); n > 0 {
+		last := &all[n-1]
+		same := last.Point == t.Point && last.Disk == t.Disk && last.File == t.File
+		if same && (t.Offset <= last.Offset+last.Length || n >= touchesMost) {
+			last.Length = max(last.Length, t.Offset+t.Length-last.Offset)
+			return
+		}
+	}
+	s.found[keyOf(id)] = append(all, t)
+}
 
 // walk reports whether nothing is lost below a node that begins at the disk's
 // chunk first.
@@ -123,7 +167,17 @@ func (s *search) walk(ctx context.Context, t Touch, size, first int64, n node) (
 		s.touch(n.id, t)
 		return false, nil
 	}
-	if n.level == 0 || s.clean[n.key()] {
+	if n.level == 0 {
+		return true, nil
+	}
+	row, to, err := s.census.find(keyOf(n.id))
+	if err != nil {
+		return false, err
+	}
+	if row == to {
+		row = -1
+	}
+	if s.clean.has(n, row) {
 		return true, nil
 	}
 	content, err := s.read(ctx, n.id)
@@ -151,7 +205,7 @@ func (s *search) walk(ctx context.Context, t Touch, size, first int64, n node) (
 		clean = clean && c
 	}
 	if clean {
-		s.clean[n.key()] = true
+		s.clean.add(s.census, n, row)
 	}
 	return clean, nil
 }

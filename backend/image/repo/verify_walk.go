@@ -69,13 +69,47 @@ func (n node) entries(content []byte, f func(first int64, below node) error) err
 	return nil
 }
 
+// passed notes which nodes of maps were gone over. Those that are full, nearly
+// all, take a bit; others, the last of a disk, may be shorter in one map than in
+// another.
+type passed struct {
+	full []bitset // by level
+	odd  map[nodeKey]bool
+}
+
+// has reports whether a node, whose first row is given (-1: none), was noted.
+func (p *passed) has(n node, row int) bool {
+	if row < 0 || n.chunks != n.span()*MapFanout {
+		return p.odd[n.key()]
+	}
+	return int(n.level) < len(p.full) && p.full[n.level].is(row)
+}
+
+// add notes a node, and reports whether it was noted before.
+func (p *passed) add(c *census, n node, row int) (was bool) {
+	was = p.has(n, row)
+	if row < 0 || n.chunks != n.span()*MapFanout {
+		if p.odd == nil {
+			p.odd = map[nodeKey]bool{}
+		}
+		p.odd[n.key()] = true
+		return was
+	}
+	for len(p.full) <= int(n.level) {
+		p.full = append(p.full, c.bitset())
+	}
+	p.full[n.level].set(row)
+	return was
+}
+
 // walker goes over what points are made of, each node once.
 type walker struct {
-	read func(ctx context.Context, id ChunkID) ([]byte, error) // good until the next call
-	seen map[nodeKey]bool
-	// chunk is called for every chunk that something needs, maps among them;
-	// again for those that several nodes list.
-	chunk func(id ChunkID) error
+	census *census
+	read   func(ctx context.Context, id ChunkID) ([]byte, error) // good until the next call
+	passed passed
+	// chunk is called for every chunk that something needs, maps among them, with
+	// its rows; again for those that several nodes list.
+	chunk func(id ChunkID, from, to int) error
 	// fault is called for nodes that cannot be read; what it returns ends it.
 	fault func(n node, err error) error
 }
@@ -90,7 +124,7 @@ func (w *walker) point(ctx context.Context, m *Manifest) error {
 	}
 	for _, f := range m.Files {
 		for _, id := range f.Chunks {
-			if err := w.chunk(id); err != nil {
+			if err := w.walk(ctx, node{id: id}); err != nil {
 				return fmt.Errorf("%s of %s: %w", f.Kind, m.ID, err)
 			}
 		}
@@ -99,13 +133,22 @@ func (w *walker) point(ctx context.Context, m *Manifest) error {
 }
 
 func (w *walker) walk(ctx context.Context, n node) error {
-	if n.level > 0 && w.seen[n.key()] {
-		return nil
-	}
-	if err := w.chunk(n.id); err != nil || n.level == 0 {
+	from, to, err := w.census.find(keyOf(n.id))
+	if err != nil {
 		return err
 	}
-	w.seen[n.key()] = true
+	if n.level > 0 {
+		row := from
+		if from == to {
+			row = -1
+		}
+		if w.passed.add(w.census, n, row) {
+			return nil
+		}
+	}
+	if err := w.chunk(n.id, from, to); err != nil || n.level == 0 {
+		return err
+	}
 	content, err := w.read(ctx, n.id)
 	if err != nil {
 		return w.faulty(ctx, n, err)

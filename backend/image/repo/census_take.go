@@ -1,0 +1,373 @@
+package repo
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"slices"
+	"time"
+)
+
+// takeCensus reads all index files where they are, not in a cache, every byte,
+// and lists the packs. It returns what is wrong with index files and, when sums
+// are asked for, with those. In the stead of what cannot be read of the index
+// packs are asked what they hold.
+func (r *Repo) takeCensus(ctx context.Context, sums bool) (*census, []Damage, error) {
+	for try := 1; ; try++ {
+		t := &taking{r: r, withSums: sums, runs: r.newScratch()}
+		c, err := t.take(ctx)
+		t.runs.close()
+		if err == nil {
+			return c, t.found, nil
+		}
+		c.close()
+		// A writer makes one file of several now and then, and removes those.
+		if !isMissing(err) || try == censusTries || ctx.Err() != nil {
+			return nil, nil, err
+		}
+	}
+}
+
+const censusTries = 5
+
+// taking is one takeCensus at work. Rows go to runs, each in order, which are
+// merged in the end.
+type taking struct {
+	r        *Repo
+	withSums bool
+	found    []Damage
+	runs     *scratch
+	parts    []run
+	packs    []censusPack
+	unsound  bool // an index file is
+}
+
+// run is rows in order.
+type run struct {
+	from, to int64
+	// ids are what its packs' numbers stand for; nil: for themselves.
+	ids []fileID
+}
+
+func (t *taking) take(ctx context.Context) (*census, error) {
+	entries, err := t.r.place.List(ctx, indexDir)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		if id, err := parseFileID(path.Base(e.Name)); err == nil { // else it is a foreign file
+			if err := t.file(ctx, id, e.Name); err != nil {
+				return nil, err
+			}
+		}
+	}
+	// After the index: packs that it lists and that are not there are lost.
+	c := &census{page: -1}
+	if c.packs, err = t.list(ctx); err != nil {
+		return nil, err
+	}
+	if t.unsound {
+		if err := t.recover(ctx, c); err != nil {
+			return nil, err
+		}
+	}
+	return c, t.merge(ctx, c)
+}
+
+// file reads an index file.
+func (t *taking) file(ctx context.Context, id fileID, name string) (err error) {
+	file, err := t.r.place.Open(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	f, fault := openIndexFile(t.r.crypt, id, file)
+	if fault == nil {
+		if fault, err = t.rows(ctx, f); err != nil {
+			return err
+		}
+	}
+	var sum [32]byte
+	if fault == nil {
+		sum, fault = sumFile(ctx, file)
+	}
+	if fault == nil {
+		if !t.withSums {
+			return nil
+		}
+		fault = t.sums(ctx, f, fmt.Sprintf("%x  %s\n", sum, name))
+		if fault == nil || ctx.Err() != nil {
+			return ctx.Err()
+		}
+		t.found = append(t.found, Damage{Kind: DamagedSums, File: path.Join(sumsDir, id.String()), What: words(fault), Rebuild: true})
+		return nil
+	}
+	if ctx.Err() != nil || isMissing(fault) || !isDamage(fault) {
+		return errors.Join(ctx.Err(), fault)
+	}
+	t.unsound = true
+	t.found = append(t.found, Damage{Kind: DamagedIndex, File: name, What: words(fault), Rebuild: true})
+	return nil
+}
+
+// rows makes a run of a file's rows, as far as they can be read: fault is why
+// some could not, err what keeps from going on.
+func (t *taking) rows(ctx context.Context, f *indexFile) (fault, err error) {
+	part := run{from: t.runs.size, ids: make([]fileID, f.packs)}
+	var none fileID
+	var packs []censusPack
+	fault = f.scanPacks().all(ctx, func(n int64, b []byte) error {
+		var p packInfo
+		p.parse(b)
+		part.ids[n] = p.id
+		packs = append(packs, censusPack{id: p.id, job: p.job, size: p.size, listed: true})
+		return nil
+	})
+	w := bufio.NewWriterSize(t.runs, 64<<10)
+	var line []byte
+	wrong := f.scanChunks().all(ctx, func(_ int64, b []byte) error {
+		var e entry
+		e.parse(b)
+		if bad := e.check(f.packs); bad != nil {
+			fault = cmp.Or(fault, bad)
+			return nil
+		}
+		if part.ids[e.pack] == none {
+			return nil // the page that tells which pack cannot be read
+		}
+		line = (&row{key: keyOf(e.id), pack: e.pack, length: e.length, offset: e.offset}).append(line[:0])
+		_, err = w.Write(line)
+		return err
+	})
+	fault = cmp.Or(fault, wrong)
+	if err = errors.Join(err, w.Flush(), ctx.Err()); err != nil {
+		return fault, err
+	}
+	part.to = t.runs.size
+	t.parts = append(t.parts, part)
+	for _, p := range packs {
+		p.listed = fault == nil // else its footer is asked, too
+		t.packs = append(t.packs, p)
+	}
+	return fault, nil
+}
+
+// sums compares what SHA256SUMS says with the index.
+func (t *taking) sums(ctx context.Context, f *indexFile, last string) error {
+	name := path.Join(sumsDir, f.id.String())
+	file, err := t.r.place.Open(ctx, name)
+	if isMissing(err) && t.r.othersAtWork(ctx) && sleep(ctx, time.Second) == nil { // a writer may be about to make it
+		file, err = t.r.place.Open(ctx, name)
+	}
+	if err != nil {
+		return err
+	}
+	defer file.Close() // it was read only
+	got := bufio.NewReaderSize(io.NewSectionReader(file, 0, file.Size()), 64<<10)
+	differs := damaged("it does not say what the index says")
+	same := func(want string) error {
+		line, err := got.Peek(len(want))
+		if err != nil && !errors.Is(err, io.EOF) {
+			return err
+		}
+		if string(line) != want {
+			return differs
+		}
+		_, err = got.Discard(len(want))
+		return err
+	}
+	err = f.scanPacks().all(ctx, func(_ int64, b []byte) error {
+		var p packInfo
+		p.parse(b)
+		return same(fmt.Sprintf("%x  %s\n", p.sum, packName(p.id)))
+	})
+	if err == nil {
+		err = same(last)
+	}
+	if _, more := got.ReadByte(); err == nil && more == nil {
+		err = differs
+	}
+	return err
+}
+
+// list lists all packs: those of the index, and those that are there.
+func (t *taking) list(ctx context.Context) ([]censusPack, error) {
+	entries, err := t.r.place.List(ctx, packsDir)
+	if err != nil {
+		return nil, err
+	}
+	all := slices.Grow(t.packs, len(entries))
+	for i := range all {
+		all[i].there = -1
+	}
+	for _, e := range entries {
+		if id, err := parseFileID(path.Base(e.Name)); err == nil {
+			all = append(all, censusPack{id: id, size: e.Size, there: e.Size})
+		}
+	}
+	slices.SortStableFunc(all, func(a, b censusPack) int { return bytes.Compare(a.id[:], b.id[:]) })
+	var packs []censusPack
+	for _, p := range all {
+		if n := len(packs); n > 0 && packs[n-1].id == p.id {
+			last := &packs[n-1]
+			last.there = max(last.there, p.there)
+			if p.listed && !last.listed {
+				last.listed, last.size, last.job = true, p.size, p.job
+			}
+			continue
+		}
+		packs = append(packs, p)
+	}
+	t.packs = nil
+	return packs, nil
+}
+
+// recover asks packs what they hold that no sound index file lists, as if the
+// index were made anew.
+func (t *taking) recover(ctx context.Context, c *census) error {
+	var batch []row
+	flush := func() error {
+		slices.SortFunc(batch, compareRows)
+		part := run{from: t.runs.size}
+		w := bufio.NewWriterSize(t.runs, 64<<10)
+		var line []byte
+		for i := range batch {
+			line = batch[i].append(line[:0])
+			if _, err := w.Write(line); err != nil {
+				return err
+			}
+		}
+		if err := w.Flush(); err != nil {
+			return err
+		}
+		part.to = t.runs.size
+		t.parts, batch = append(t.parts, part), batch[:0]
+		return nil
+	}
+	for n := range c.packs {
+		p := &c.packs[n]
+		if p.listed || p.there < 0 {
+			continue
+		}
+		held, err := t.r.heldBy(ctx, p.id)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil && !isDamage(err) {
+			return err
+		}
+		if len(held.frames) > 0 {
+			p.listed, p.job, p.size = true, held.job, held.size
+		}
+		for i := range held.frames {
+			f := &held.frames[i]
+			batch = append(batch, row{key: keyOf(f.id), pack: uint32(n), length: uint32(f.size()), offset: f.offset})
+		}
+		if len(batch) >= indexFrames {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+	}
+	return flush()
+}
+
+// merge makes the census' rows of all runs.
+func (t *taking) merge(ctx context.Context, c *census) error {
+	c.file = t.r.newScratch()
+	runs := make([]*runReader, 0, len(t.parts))
+	for _, p := range t.parts {
+		x := &runReader{file: t.runs, at: p.from, end: p.to}
+		for _, id := range p.ids {
+			n, _ := c.number(id) // a zero one is of no row
+			x.numbers = append(x.numbers, uint32(n))
+		}
+		if err := x.next(); err != nil {
+			return err
+		}
+		runs = append(runs, x)
+	}
+	w := bufio.NewWriterSize(c.file, 64<<10)
+	var same []row // of one key
+	for {
+		least := -1
+		for i, x := range runs {
+			if !x.ended && (least < 0 || bytes.Compare(x.row.key[:], runs[least].row.key[:]) < 0) {
+				least = i
+			}
+		}
+		if len(same) > 0 && (least < 0 || runs[least].row.key != same[0].key) {
+			if err := c.write(w, same); err != nil {
+				return err
+			}
+			if same = same[:0]; c.rows%rowsAtOnce == 0 && ctx.Err() != nil {
+				return ctx.Err()
+			}
+		}
+		if least < 0 {
+			return w.Flush()
+		}
+		same = append(same, runs[least].row)
+		if err := runs[least].next(); err != nil {
+			return err
+		}
+	}
+}
+
+// write appends the rows of one chunk; what was told twice counts once.
+func (c *census) write(w io.Writer, same []row) error {
+	slices.SortFunc(same, compareRows)
+	var b []byte
+	for _, r := range slices.Compact(same) {
+		if c.rows%rowsOnPage == 0 {
+			c.fence = append(c.fence, binary.BigEndian.Uint64(r.key[:]))
+		}
+		b = r.append(b)
+		c.packs[r.pack].rows++
+		c.rows++
+	}
+	_, err := w.Write(b)
+	return err
+}
+
+// runReader reads a run.
+type runReader struct {
+	file    *scratch
+	at, end int64
+	numbers []uint32
+	buf     []byte
+	rest    []byte
+	row     row
+	ended   bool
+}
+
+const runBuf = 512 * rowLen
+
+func (x *runReader) next() error {
+	if len(x.rest) == 0 {
+		if x.at == x.end {
+			x.ended = true
+			return nil
+		}
+		if x.buf == nil {
+			x.buf = make([]byte, min(runBuf, x.end-x.at))
+		}
+		x.rest = x.buf[:min(int64(len(x.buf)), x.end-x.at)]
+		if err := readFull(x.file, x.rest, x.at); err != nil {
+			return err
+		}
+		x.at += int64(len(x.rest))
+	}
+	x.row.parse(x.rest)
+	x.rest = x.rest[rowLen:]
+	if x.numbers != nil {
+		x.row.pack = x.numbers[x.row.pack]
+	}
+	return nil
+}
