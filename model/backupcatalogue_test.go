@@ -1,6 +1,7 @@
 package model
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -149,6 +150,14 @@ func TestTheListOfVMsFiltersAndSortsByBackup(t *testing.T) {
 		}
 	}
 	h.run(h.app.filter(""))
+	if !slices.Contains(h.app.VMs.Columns, "backup") {
+		t.Errorf("backups are made here and the list shows %v", h.app.VMs.Columns)
+	}
+	h.run(h.app.Command("columns name,cpu"))
+	h.pass(30 * time.Second)
+	if slices.Contains(h.app.VMs.Columns, "backup") {
+		t.Error("a column that a person took away came back")
+	}
 	h.run(h.app.Command("sort backup desc"))
 	if got := h.names(); got != "c b a" {
 		t.Errorf("by backup: %s", got)

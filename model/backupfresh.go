@@ -237,6 +237,9 @@ func (a *App) noteBackups() (changed bool) {
 	if !s.HasData {
 		return false
 	}
+	if s.InUse() {
+		a.VMs.need("backup")
+	}
 	s.NotFresh = 0
 	vms := s.Catalogue.vms
 	for _, r := range a.Fleet.rows {

@@ -114,7 +114,7 @@ var columns = []Column{
 		Text: func(r *Row, _ time.Time) string { return yesNo(r.Persistent) }, number: func(r *Row) float64 { return boolNumber(r.Persistent) }},
 	{ID: "queue", Title: "QUEUE", Help: "Its job in the queue: its place and when it should start, or end", Min: 6, Max: 30, Priority: 15,
 		Text: func(r *Row, _ time.Time) string { return r.Queued }, text: func(r *Row) string { return r.Queued }},
-	{ID: "backup", Title: "BACKUP", Help: "Age of its last good backup; ! when that is too old or there is none", Min: 9, Max: 10, Priority: 15, Descending: true,
+	{ID: "backup", Title: "BACKUP", Help: "Age of its last good backup; ! when that is too old or there is none; shown unasked where backups are made", Min: 9, Max: 10, Priority: 6, Descending: true,
 		Text: func(r *Row, now time.Time) string { return r.Backup.Text(now) }, number: backupAge},
 	{ID: "title", Title: "TITLE", Help: "The title from its definition", Min: 8, Max: 40, Priority: 15, Flex: true,
 		Text: func(r *Row, _ time.Time) string { return backend.Clean(r.Title) }, text: func(r *Row) string { return r.Title }},

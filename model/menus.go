@@ -159,7 +159,7 @@ func (a *App) takeColumns(m *Menu) {
 			ids = append(ids, it.Label)
 		}
 	}
-	a.VMs.Columns = ids
+	a.VMs.choose(ids)
 }
 
 // themeMenu shows each theme while the cursor is on it.

@@ -307,7 +307,7 @@ func (a *App) cmdColumns(arg string) tea.Cmd {
 	if !slices.Contains(ids, "name") {
 		ids = append([]string{"name"}, ids...)
 	}
-	a.VMs.Columns = ids
+	a.VMs.choose(ids)
 	return nil
 }
 

@@ -18,6 +18,10 @@ type VMs struct {
 	SortBy  string
 	Desc    bool
 
+	// unchosen is whether nobody has chosen the columns yet: then what turns out
+	// to be needed may join them.
+	unchosen bool
+
 	filter     Filter
 	filterText string // as typed; may be ahead of filter while it has an error
 	filterErr  error
@@ -43,13 +47,26 @@ type VMs struct {
 
 // NewVMs makes a list over fleet's rows.
 func NewVMs(fleet *Fleet, columns []string, sortBy string, desc bool) *VMs {
-	if len(columns) == 0 {
+	unchosen := len(columns) == 0
+	if unchosen {
 		columns = DefaultColumnIDs()
 	}
 	if sortBy == "" {
 		sortBy = "name"
 	}
-	return &VMs{fleet: fleet, Columns: columns, SortBy: sortBy, Desc: desc, page: 20, marks: map[backend.Key]bool{}}
+	return &VMs{fleet: fleet, Columns: columns, unchosen: unchosen, SortBy: sortBy, Desc: desc, page: 20, marks: map[backend.Key]bool{}}
+}
+
+// choose shows the columns that a person has chosen.
+func (v *VMs) choose(ids []string) { v.Columns, v.unchosen = ids, false }
+
+// need shows a column that the fleet turns out to need, behind the memory's,
+// unless a person has chosen the columns.
+func (v *VMs) need(id string) {
+	if !v.unchosen || slices.Contains(v.Columns, id) {
+		return
+	}
+	v.Columns = slices.Insert(slices.Clone(v.Columns), slices.Index(v.Columns, "mem")+1, id)
 }
 
 // Rebuild works out anew which rows are shown and in what order. The selected

@@ -176,6 +176,9 @@ func (r *Root) vmStyle(id string, row *model.Row) themes.Style {
 		_, role := r.stateGlyph(row)
 		return r.styles.Get(role)
 	}
+	if id == "backup" && row.Backup.Fresh.Bad() { // whatever its state
+		return r.styles.Get(themes.RoleWarn)
+	}
 	if !row.State.Active() {
 		return r.styles.Get(themes.RoleOff)
 	}
