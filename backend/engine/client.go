@@ -10,6 +10,7 @@ import (
 
 	"berth/backend"
 	"berth/backend/audit"
+	"berth/backend/engine/clock"
 	"berth/backend/store"
 )
 
@@ -48,7 +49,7 @@ var _ backend.Queue = (*Client)(nil)
 // NewClient makes a client of a store that stays open until after Close.
 func NewClient(o ClientOptions) *Client {
 	if o.Clock == nil {
-		o.Clock = wall{}
+		o.Clock = clock.Wall{}
 	}
 	if o.Fleet == nil {
 		o.Fleet = func() []backend.Host { return nil }

@@ -8,6 +8,7 @@ import (
 
 	"berth/backend"
 	"berth/backend/audit"
+	"berth/backend/engine/clock"
 	"berth/backend/store"
 )
 
@@ -118,7 +119,7 @@ func (o *Options) complete() error {
 		o.Limits = func(string) Limits { return Limits{} }
 	}
 	if o.Clock == nil {
-		o.Clock = wall{}
+		o.Clock = clock.Wall{}
 	}
 	for _, d := range []struct {
 		d *time.Duration

@@ -31,26 +31,16 @@ var pointColumns = []column[backend.Point]{
 	text("owner", func(p *backend.Point) *string { return &p.Owner }),
 }
 
-var putPoint = "INSERT INTO point (" + names(pointColumns, "") + ") VALUES (" + marks(len(pointColumns)) + ")" +
-	" ON CONFLICT (url, id) DO UPDATE SET (" + names(pointColumns, "") + ") = (" + names(pointColumns, "excluded.") + ")" +
-	" WHERE (" + names(pointColumns, "point.") + ") IS NOT (" + names(pointColumns, "excluded.") + ")"
+var putPoint = upsertInto("point", "url, id", pointColumns)
 
 // Points returns the points of a repository, the latest first; of all
 // repositories when url is empty.
-func (t *Tx) Points(url string) (list []backend.Point, err error) {
-	query, args := "SELECT "+names(pointColumns, "")+" FROM point", []any(nil)
+func (t *Tx) Points(url string) ([]backend.Point, error) {
+	var w terms
 	if url != "" {
-		query, args = query+" WHERE url = ?", []any{url}
+		w.add("url = ?", url)
 	}
-	err = t.each(query+" ORDER BY at DESC, url, id", args, func(vals []any) error {
-		var p backend.Point
-		if err := load(pointColumns, vals, &p); err != nil {
-			return err
-		}
-		list = append(list, p)
-		return nil
-	})
-	return list, err
+	return rows(t, "point of", pointColumns, "SELECT "+names(pointColumns, "")+" FROM point"+w.where()+" ORDER BY at DESC, url, id", w.args...)
 }
 
 // PutPoint writes a point, new or not.
@@ -115,21 +105,11 @@ var repoColumns = []column[backend.RepoState]{
 	moment("verified", func(r *backend.RepoState) *time.Time { return &r.Verified }),
 }
 
-var putRepo = "INSERT INTO repo (" + names(repoColumns, "") + ") VALUES (" + marks(len(repoColumns)) + ")" +
-	" ON CONFLICT (url) DO UPDATE SET (" + names(repoColumns, "") + ") = (" + names(repoColumns, "excluded.") + ")" +
-	" WHERE (" + names(repoColumns, "repo.") + ") IS NOT (" + names(repoColumns, "excluded.") + ")"
+var putRepo = upsertInto("repo", "url", repoColumns)
 
 // Repos returns the repositories that are known, by address.
-func (t *Tx) Repos() (list []backend.RepoState, err error) {
-	err = t.each("SELECT "+names(repoColumns, "")+" FROM repo ORDER BY url", nil, func(vals []any) error {
-		var r backend.RepoState
-		if err := load(repoColumns, vals, &r); err != nil {
-			return err
-		}
-		list = append(list, r)
-		return nil
-	})
-	return list, err
+func (t *Tx) Repos() ([]backend.RepoState, error) {
+	return rows(t, "repository", repoColumns, "SELECT "+names(repoColumns, "")+" FROM repo ORDER BY url")
 }
 
 // PutRepo writes a repository, new or not.

@@ -20,7 +20,7 @@ var eventColumns = []column[backend.JobEvent]{
 
 var (
 	readEvent   = append([]column[backend.JobEvent]{integer("id", func(e *backend.JobEvent) *int64 { return &e.ID })}, eventColumns...)
-	insertEvent = "INSERT INTO event (" + names(eventColumns, "") + ") VALUES (" + marks(len(eventColumns)) + ")"
+	insertEvent = insertInto("event", eventColumns)
 )
 
 // AddEvent notes what happened; its At must be set, its ID is given here.
@@ -41,31 +41,24 @@ var backupWords = []string{
 }
 
 // Events returns what q selects, oldest first.
-func (t *Tx) Events(q backend.LogQuery) (events []backend.JobEvent, err error) {
-	query, args := "SELECT "+names(readEvent, "")+" FROM event WHERE id > ?", []any{q.After}
+func (t *Tx) Events(q backend.LogQuery) ([]backend.JobEvent, error) {
+	var w terms
+	w.add("id > ?", q.After)
 	if q.Job != 0 {
-		query, args = query+" AND job = ?", append(args, int64(q.Job))
+		w.add("job = ?", int64(q.Job))
 	}
 	if q.Backups {
-		query += " AND job = 0"
-		addIn(func(c string, vals ...any) { query, args = query+" AND "+c, append(args, vals...) },
-			"substr(what, 1, instr(what || ' ', ' ') - 1)", backupWords)
+		w.add("job = 0")
+		addIn(&w, "substr(what, 1, instr(what || ' ', ' ') - 1)", backupWords)
 	}
 	if !q.Since.IsZero() {
-		query, args = query+" AND at >= ?", append(args, instant(q.Since))
+		w.add("at >= ?", instant(q.Since))
 	}
-	query += " ORDER BY id DESC"
+	query := "SELECT " + names(readEvent, "") + " FROM event" + w.where() + " ORDER BY id DESC"
 	if q.Limit > 0 {
-		query, args = query+" LIMIT ?", append(args, q.Limit)
+		query, w.args = query+" LIMIT ?", append(w.args, q.Limit)
 	}
-	err = t.each(query, args, func(vals []any) error {
-		var e backend.JobEvent
-		if err := load(readEvent, vals, &e); err != nil {
-			return err
-		}
-		events = append(events, e)
-		return nil
-	})
+	events, err := rows(t, "event", readEvent, query, w.args...)
 	slices.Reverse(events)
 	return events, err
 }

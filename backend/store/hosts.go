@@ -30,22 +30,12 @@ var (
 	seenAt      = moment("seen_at", func(h *backend.QueueHost) *time.Time { return &h.SeenAt })
 	readHost    = append(slices.Clone(hostColumns), seenAt)
 	selectHosts = "SELECT " + names(readHost, "") + " FROM host ORDER BY name"
-	putHost     = "INSERT INTO host (" + names(hostColumns, "") + ") VALUES (" + marks(len(hostColumns)) + ")" +
-		" ON CONFLICT (name) DO UPDATE SET (" + names(hostColumns, "") + ") = (" + names(hostColumns, "excluded.") + ")" +
-		" WHERE (" + names(hostColumns, "host.") + ") IS NOT (" + names(hostColumns, "excluded.") + ")"
+	putHost     = upsertInto("host", "name", hostColumns)
 )
 
 // Hosts returns what the engine last knew of the hosts, by name.
-func (t *Tx) Hosts() (hosts []backend.QueueHost, err error) {
-	err = t.each(selectHosts, nil, func(vals []any) error {
-		var h backend.QueueHost
-		if err := load(readHost, vals, &h); err != nil {
-			return err
-		}
-		hosts = append(hosts, h)
-		return nil
-	})
-	return hosts, err
+func (t *Tx) Hosts() ([]backend.QueueHost, error) {
+	return rows(t, "host", readHost, selectHosts)
 }
 
 // PutHost writes a host, new or not. When nothing but SeenAt differs from

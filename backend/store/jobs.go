@@ -2,15 +2,10 @@ package store
 
 import (
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
-
-	"modernc.org/sqlite"
-	sqlite3 "modernc.org/sqlite/lib"
 
 	"berth/backend"
 )
@@ -65,8 +60,8 @@ var (
 	readCols  = slices.Concat([]column[backend.Job]{jobID}, jobColumns, planColumns)
 	selectJob = "SELECT job.id, " + names(jobColumns, "job.") + ", " + names(planColumns, "plan.") +
 		" FROM job LEFT JOIN plan ON plan.job = job.id"
-	insertJob = "INSERT INTO job (" + names(jobColumns, "") + ") VALUES (" + marks(len(jobColumns)) + ")"
-	updateJob = "UPDATE job SET (" + names(jobColumns, "") + ") = (" + marks(len(jobColumns)) + ") WHERE id = ?"
+	insertJob = insertInto("job", jobColumns)
+	updateJob = updateOf("job", jobColumns)
 )
 
 // Filter selects jobs. Its parts are joined by and, but for Active and
@@ -80,51 +75,6 @@ type Filter struct {
 	Owner      string
 	States     []backend.JobState
 	IDs        []backend.JobID // those that exist
-}
-
-func (f Filter) where() (clause string, args []any) {
-	var all []string
-	add := func(c string, vals ...any) {
-		all = append(all, c)
-		args = append(args, vals...)
-	}
-	switch {
-	case f.Active && !f.EndedSince.IsZero():
-		add("(over = 0 OR over = 1 AND ended >= ?)", instant(f.EndedSince))
-	case f.Active:
-		add("over = 0")
-	case !f.EndedSince.IsZero():
-		add("over = 1 AND ended >= ?", instant(f.EndedSince))
-	}
-	if f.VM != (backend.UUID{}) {
-		add("vm = ?", f.VM.String())
-	}
-	if f.Host != "" {
-		add("runs_on = ?", f.Host)
-	}
-	if f.Owner != "" {
-		add("owner = ?", f.Owner)
-	}
-	addIn(add, "state", f.States)
-	addIn(add, "job.id", f.IDs)
-	if len(all) == 0 {
-		return "", nil
-	}
-	return " WHERE " + strings.Join(all, " AND "), args
-}
-
-// addIn adds that column is one of list, which goes as one JSON argument and
-// so may be of any length. A nil list asks for nothing, an empty one finds
-// nothing.
-func addIn[E ~string | ~int64](add func(string, ...any), column string, list []E) {
-	if list == nil {
-		return
-	}
-	b, err := json.Marshal(list)
-	if err != nil {
-		panic(err) // of strings and numbers there is none
-	}
-	add(column+" IN (SELECT value FROM json_each(?))", string(b))
 }
 
 // Job returns one job. It wraps backend.ErrNoJob.
@@ -145,17 +95,20 @@ func noJob(op string, id backend.JobID) error {
 
 // Jobs returns what f selects, by number.
 func (t *Tx) Jobs(f Filter) ([]backend.Job, error) {
-	where, args := f.where()
-	var jobs []backend.Job
-	err := t.each(selectJob+where+" ORDER BY job.id", args, func(vals []any) error {
-		var j backend.Job
-		if err := load(readCols, vals, &j); err != nil {
-			return fmt.Errorf("job %v: %w", vals[0], err)
-		}
-		jobs = append(jobs, j)
-		return nil
-	})
-	return jobs, err
+	var w terms
+	w.over(f.Active, f.EndedSince)
+	if f.VM != (backend.UUID{}) {
+		w.add("vm = ?", f.VM.String())
+	}
+	if f.Host != "" {
+		w.add("runs_on = ?", f.Host)
+	}
+	if f.Owner != "" {
+		w.add("owner = ?", f.Owner)
+	}
+	addIn(&w, "state", f.States)
+	addIn(&w, "job.id", f.IDs)
+	return rows(t, "job", readCols, selectJob+w.where()+" ORDER BY job.id", w.args...)
 }
 
 // AddJob adds a job and returns the number it got, which no other job ever had
@@ -200,8 +153,7 @@ func (t *Tx) PutJob(j backend.Job) error {
 // orQueued says which job of the VM is in the way when err comes from there
 // being one.
 func (t *Tx) orQueued(j *backend.Job, err error) error {
-	var sq *sqlite.Error
-	if !errors.As(err, &sq) || sq.Code() != sqlite3.SQLITE_CONSTRAINT_UNIQUE {
+	if !taken(err) {
 		return err
 	}
 	var other int64

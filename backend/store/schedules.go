@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"berth/backend"
@@ -34,24 +35,16 @@ var scheduleBody = func() column[backend.Schedule] {
 }()
 
 var (
-	// The body comes first: the other columns know better.
-	readSchedule = append([]column[backend.Schedule]{scheduleBody, integer("id", func(s *backend.Schedule) *int64 { return &s.ID })},
-		scheduleColumns[0], scheduleColumns[2], scheduleColumns[3], scheduleColumns[4], scheduleColumns[5], scheduleColumns[6])
-	insertSchedule = "INSERT INTO schedule (" + names(scheduleColumns, "") + ") VALUES (" + marks(len(scheduleColumns)) + ")"
-	updateSchedule = "UPDATE schedule SET (" + names(scheduleColumns, "") + ") = (" + marks(len(scheduleColumns)) + ") WHERE id = ?"
+	scheduleID = integer("id", func(s *backend.Schedule) *int64 { return &s.ID })
+	// The id names the row; the body comes before the others, which know better.
+	readSchedule   = slices.Concat([]column[backend.Schedule]{scheduleID, scheduleBody, scheduleID}, scheduleColumns[:1], scheduleColumns[2:])
+	insertSchedule = insertInto("schedule", scheduleColumns)
+	updateSchedule = updateOf("schedule", scheduleColumns)
 )
 
 // Schedules returns all of them, by number.
-func (t *Tx) Schedules() (list []backend.Schedule, err error) {
-	err = t.each("SELECT "+names(readSchedule, "")+" FROM schedule ORDER BY id", nil, func(vals []any) error {
-		var s backend.Schedule
-		if err := load(readSchedule, vals, &s); err != nil {
-			return err
-		}
-		list = append(list, s)
-		return nil
-	})
-	return list, err
+func (t *Tx) Schedules() ([]backend.Schedule, error) {
+	return rows(t, "schedule", readSchedule, "SELECT "+names(readSchedule, "")+" FROM schedule ORDER BY id")
 }
 
 // Schedule returns one. It wraps backend.ErrInvalid when there is none of that

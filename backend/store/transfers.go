@@ -7,11 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
-
-	"modernc.org/sqlite"
-	sqlite3 "modernc.org/sqlite/lib"
 
 	"berth/backend"
 )
@@ -51,8 +47,8 @@ var (
 	readTransfer   = append(append([]column[backend.Transfer]{transferID}, transferColumns...), progressBody)
 	selectTransfer = "SELECT transfer.id, " + names(transferColumns, "transfer.") + ", progress.body" +
 		" FROM transfer LEFT JOIN progress ON progress.transfer = transfer.id"
-	insertTransfer = "INSERT INTO transfer (" + names(transferColumns, "") + ") VALUES (" + marks(len(transferColumns)) + ")"
-	updateTransfer = "UPDATE transfer SET (" + names(transferColumns, "") + ") = (" + marks(len(transferColumns)) + ") WHERE id = ?"
+	insertTransfer = insertInto("transfer", transferColumns)
+	updateTransfer = updateOf("transfer", transferColumns)
 )
 
 // TransferFilter selects transfers. Its parts are joined by and, but for Active
@@ -64,42 +60,15 @@ type TransferFilter struct {
 	IDs        []backend.TransferID
 }
 
-func (f TransferFilter) where() (clause string, args []any) {
-	var all []string
-	add := func(c string, vals ...any) {
-		all = append(all, c)
-		args = append(args, vals...)
-	}
-	switch {
-	case f.Active && !f.EndedSince.IsZero():
-		add("(over = 0 OR over = 1 AND ended >= ?)", instant(f.EndedSince))
-	case f.Active:
-		add("over = 0")
-	case !f.EndedSince.IsZero():
-		add("over = 1 AND ended >= ?", instant(f.EndedSince))
-	}
-	if f.Schedule != 0 {
-		add("schedule = ?", f.Schedule)
-	}
-	addIn(add, "transfer.id", f.IDs)
-	if len(all) == 0 {
-		return "", nil
-	}
-	return " WHERE " + strings.Join(all, " AND "), args
-}
-
 // Transfers returns what f selects, by number.
-func (t *Tx) Transfers(f TransferFilter) (list []backend.Transfer, err error) {
-	where, args := f.where()
-	err = t.each(selectTransfer+where+" ORDER BY transfer.id", args, func(vals []any) error {
-		var x backend.Transfer
-		if err := load(readTransfer, vals, &x); err != nil {
-			return fmt.Errorf("transfer %v: %w", vals[0], err)
-		}
-		list = append(list, x)
-		return nil
-	})
-	return list, err
+func (t *Tx) Transfers(f TransferFilter) ([]backend.Transfer, error) {
+	var w terms
+	w.over(f.Active, f.EndedSince)
+	if f.Schedule != 0 {
+		w.add("schedule = ?", f.Schedule)
+	}
+	addIn(&w, "transfer.id", f.IDs)
+	return rows(t, "transfer", readTransfer, selectTransfer+w.where()+" ORDER BY transfer.id", w.args...)
 }
 
 // Transfer returns one. It wraps backend.ErrNoTransfer.
@@ -158,8 +127,7 @@ func (t *Tx) PutTransfer(x backend.Transfer) error {
 // orBacked says which transfer is in the way when err comes from there being
 // one.
 func (t *Tx) orBacked(x *backend.Transfer, err error) error {
-	var sq *sqlite.Error
-	if !errors.As(err, &sq) || sq.Code() != sqlite3.SQLITE_CONSTRAINT_UNIQUE {
+	if !taken(err) {
 		return err
 	}
 	var other int64

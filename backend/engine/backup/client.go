@@ -10,6 +10,7 @@ import (
 
 	"berth/backend"
 	"berth/backend/audit"
+	"berth/backend/engine/clock"
 	"berth/backend/store"
 )
 
@@ -52,7 +53,7 @@ func NewClient(o ClientOptions) *Client {
 		panic(err) // a store is missing: a fault of the program
 	}
 	if o.Clock == nil {
-		o.Clock = wall{}
+		o.Clock = clock.Wall{}
 	}
 	if o.Zone == nil {
 		o.Zone = time.Local

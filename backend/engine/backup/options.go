@@ -7,29 +7,15 @@ import (
 
 	"berth/backend"
 	"berth/backend/audit"
+	"berth/backend/engine/clock"
 	"berth/backend/image/disk"
 	"berth/backend/image/place"
 	"berth/backend/image/repo"
 	"berth/backend/store"
 )
 
-// Clock is where time comes from; engine.Clock is the same.
-type Clock interface {
-	// Now is the time.
-	Now() time.Time
-	// Timer's channel receives the time once d has passed. stop releases it.
-	Timer(d time.Duration) (c <-chan time.Time, stop func() bool)
-}
-
-// wall is the machine's own clock.
-type wall struct{}
-
-func (wall) Now() time.Time { return time.Now() }
-
-func (wall) Timer(d time.Duration) (<-chan time.Time, func() bool) {
-	t := time.NewTimer(d)
-	return t.C, t.Stop
-}
+// Clock is where time comes from.
+type Clock = clock.Clock
 
 // Options make a Manager. Store, Connect and OpenPlace are needed.
 type Options struct {
@@ -106,7 +92,7 @@ func (o *Options) complete() error {
 		o.Brief = DefaultBrief
 	}
 	if o.Clock == nil {
-		o.Clock = wall{}
+		o.Clock = clock.Wall{}
 	}
 	if o.keys == nil {
 		o.keys = new(repo.Keyring)

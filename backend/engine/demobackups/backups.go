@@ -17,6 +17,7 @@ import (
 	"berth/backend"
 	"berth/backend/audit"
 	"berth/backend/engine/backup"
+	"berth/backend/engine/clock"
 	"berth/backend/image/place"
 	"berth/backend/store"
 )
@@ -74,7 +75,7 @@ var _ backend.Backups = (*Backups)(nil)
 // there is of it shows as it comes.
 func Open(ctx context.Context, o Options) (*Backups, error) {
 	if o.Clock == nil {
-		o.Clock = wall{}
+		o.Clock = clock.Wall{}
 	}
 	s, err := store.OpenMemory(ctx)
 	if err != nil {
@@ -175,16 +176,4 @@ func (b *Backups) Close() error {
 		b.done = errors.Join(b.trouble, b.Client.Close(), b.store.Close())
 	})
 	return b.done
-}
-
-// wall is the machine's own clock.
-type wall struct{}
-
-// Now is the time.
-func (wall) Now() time.Time { return time.Now() }
-
-// Timer is a time.Timer.
-func (wall) Timer(d time.Duration) (<-chan time.Time, func() bool) {
-	t := time.NewTimer(d)
-	return t.C, t.Stop
 }

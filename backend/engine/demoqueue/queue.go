@@ -19,6 +19,7 @@ import (
 	"berth/backend"
 	"berth/backend/audit"
 	"berth/backend/engine"
+	"berth/backend/engine/clock"
 	"berth/backend/store"
 )
 
@@ -70,7 +71,7 @@ type Queue struct {
 // change nothing.
 func Open(ctx context.Context, o Options) (*Queue, error) {
 	if o.Clock == nil {
-		o.Clock = wall{}
+		o.Clock = clock.Wall{}
 	}
 	s, err := store.OpenMemory(ctx)
 	if err != nil {
@@ -177,16 +178,4 @@ func (q *Queue) Close() error {
 		q.done = errors.Join(q.err, q.Client.Close(), q.store.Close())
 	})
 	return q.done
-}
-
-// wall is the machine's own clock.
-type wall struct{}
-
-// Now is the time.
-func (wall) Now() time.Time { return time.Now() }
-
-// Timer is a time.Timer.
-func (wall) Timer(d time.Duration) (<-chan time.Time, func() bool) {
-	t := time.NewTimer(d)
-	return t.C, t.Stop
 }

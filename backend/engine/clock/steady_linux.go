@@ -1,4 +1,4 @@
-package engine
+package clock
 
 import (
 	"time"
@@ -8,7 +8,7 @@ import (
 
 // Steady is the time since the machine's boot, suspension included, which
 // nobody can set (CLOCK_BOOTTIME, clock_gettime(2)).
-func (wall) Steady() (time.Duration, bool) {
+func (Wall) Steady() (time.Duration, bool) {
 	var ts unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
 		return 0, false
