@@ -28,6 +28,7 @@ type liveSession struct {
 
 	mu   sync.Mutex
 	over bool
+	said time.Time         // when it was said last that somebody minds it
 	room map[string]uint64 // free space when it was looked at last, by folder
 }
 
@@ -106,6 +107,9 @@ func (l *liveSession) Watch(ctx context.Context) error {
 	}
 	if err == nil {
 		err = l.roomy(ctx)
+	}
+	if err == nil {
+		l.sayAlive(ctx)
 	}
 	return failed("back up", l.s.name, err)
 }
@@ -278,7 +282,7 @@ func (l *liveSession) sweep(ctx context.Context) error {
 			errs = append(errs, onFile(err))
 		}
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, l.sayNoMore(ctx))...)
 }
 
 // resumeGuest lets a guest go on that a full scratch file paused.

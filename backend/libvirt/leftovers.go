@@ -158,7 +158,11 @@ func (f *search) job(ctx context.Context, s *subject) error {
 		f.dirs[path.Dir(file)] = true
 	}
 	f.mu.Unlock()
-	if !j.mine() || slices.ContainsFunc(f.alive, func(t *token) bool { return t.Socket == j.Server.Socket }) {
+	if !j.mine() || slices.ContainsFunc(f.tokens(), func(t *token) bool { return t.Socket == j.Server.Socket }) {
+		return nil
+	}
+	if checkpoint, ok := f.minded(ctx, j.Server.Socket); ok {
+		f.spare(s.uuid(), j.Server.Socket, checkpoint)
 		return nil
 	}
 	l := backend.Leftover{Kind: leftJob, What: j.Server.Socket}
@@ -199,7 +203,7 @@ func (f *search) checkpoints(ctx context.Context, s *subject) error {
 	}
 	for _, c := range list {
 		if !strings.HasPrefix(c.Name, checkpointPrefix) || c.Description != begunWords ||
-			slices.ContainsFunc(f.alive, func(t *token) bool { return t.VM == s.uuid() && t.Checkpoint == c.Name }) {
+			slices.ContainsFunc(f.tokens(), func(t *token) bool { return t.VM == s.uuid() && t.Checkpoint == c.Name }) {
 			continue
 		}
 		f.add(s, backend.Leftover{Kind: leftCheckpoint, What: c.Name, Since: time.Unix(c.Created, 0)})
