@@ -14,9 +14,16 @@ type CheckOptions struct {
 	// Rebuild makes anew what is derived and wrong: the index, SHA256SUMS. It
 	// needs the repository for itself.
 	Rebuild bool
+	// Repair is Rebuild, and then reads everything back (as Verify) and writes
+	// packs anew of which a damaged part is not needed, or is there elsewhere. What
+	// is lost is noted, so that the next backup that meets the same content stores
+	// it again. Nothing that a point needs is removed, damaged or not.
+	Repair bool
+	// Grace is Prune's, for packs that Repair has written anew.
+	Grace time.Duration
 	// Full also hashes every file and compares it with SHA256SUMS.
 	Full     bool
-	Progress func(VerifyProgress) // of Full
+	Progress func(VerifyProgress) // of Full and Repair
 }
 
 // Check looks at the structure, without reading chunks back: every chunk of
@@ -31,6 +38,7 @@ func (r *Repo) Check(ctx context.Context, o CheckOptions) (Report, error) {
 }
 
 func (r *Repo) check(ctx context.Context, o CheckOptions) (Report, error) {
+	o.Rebuild = o.Rebuild || o.Repair
 	take := r.lockReading
 	if o.Rebuild {
 		take = r.lockExclusive
@@ -46,6 +54,9 @@ func (r *Repo) check(ctx context.Context, o CheckOptions) (Report, error) {
 	err = c.run(ctx)
 	if err == nil && o.Rebuild {
 		err = c.rebuild(ctx)
+	}
+	if err == nil && o.Repair {
+		err = c.repair(ctx, o.Grace)
 	}
 	c.census.close()
 	return c.rep, errors.Join(err, l.release(context.WithoutCancel(ctx)))
@@ -93,7 +104,7 @@ func (c *checking) packs(ctx context.Context) error {
 		what := ""
 		switch {
 		case !p.listed && p.rows == 0:
-			c.rep.Notes = append(c.rep.Notes, Note{Kind: "orphan", File: packName(p.id), Size: p.there, What: "no index lists it: it is of a backup that is being written or was broken off, or waits to be removed"})
+			c.rep.Notes = append(c.rep.Notes, Note{Kind: "orphan", File: packName(p.id), Size: p.there, What: orphaned})
 		case p.there < 0:
 			what = "it is not there"
 			c.r.noteCut(p.id, 0, fs.ErrNotExist)

@@ -175,6 +175,23 @@ func (x *index) has(id ChunkID) bool {
 	return false
 }
 
+// broken reports whether a list of packs cannot be read, or a whole file: then
+// much would count as not there. Of a damaged page of chunks it does not: that
+// is 85 of them.
+func (x *index) broken(ctx context.Context) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	broken := len(x.faults) > 0
+	for _, f := range x.files {
+		if !f.listRead {
+			err := f.scanPacks().all(ctx, func(int64, []byte) error { return nil })
+			f.listRead = err == nil
+		}
+		broken = broken || !f.listRead
+	}
+	return broken
+}
+
 // hasPack reports whether a pack is listed.
 func (x *index) hasPack(id fileID) (bool, error) {
 	x.mu.RLock()

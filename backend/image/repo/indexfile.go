@@ -120,6 +120,8 @@ type indexFile struct {
 	packs  int64
 	chunks int64
 	fault  atomic.Pointer[error] // of a page that could not be read
+	// listRead: all of the list of packs can be read.
+	listRead bool
 }
 
 // openIndexFile opens one. It reads the header and the last page only.

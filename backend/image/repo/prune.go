@@ -104,6 +104,8 @@ type pruning struct {
 	o    PruneOptions
 	lock *lock
 	rep  PruneReport
+	// woundedOnly leaves alone all packs but those with damage.
+	woundedOnly bool
 
 	now    time.Time // by the place's clock
 	census *census

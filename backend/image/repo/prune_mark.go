@@ -210,6 +210,7 @@ func (p *pruning) choose(ctx context.Context) error {
 	for n := range p.census.packs {
 		info, f := &p.census.packs[n], &p.fate[n]
 		switch {
+		case p.woundedOnly && info.there >= 0 && !wounded[info.id]:
 		case !info.listed && info.rows == 0:
 			mine, err := p.ofJob(ctx, info.id)
 			if err != nil {

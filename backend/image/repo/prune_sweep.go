@@ -261,10 +261,10 @@ func (p *pruning) tidy(ctx context.Context) error {
 	if err := p.r.saveDamage(ctx); err != nil {
 		return err
 	}
-	// Of damaged copies nothing is to be known any more once no index lists them.
+	// Of damaged copies nothing is to be known any more once their packs are to go.
 	return p.r.index.wounds.drop(ctx, p.r.place, p.r.crypt, func(x wound) bool {
-		has, err := p.r.index.hasPack(x.Pack)
-		return !has && err == nil
+		n, known := p.census.number(x.Pack)
+		return !known || p.fate[n].gone()
 	})
 }
 

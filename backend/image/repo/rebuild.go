@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/hex"
+	"errors"
 	"path"
 	"slices"
 	"strings"
@@ -100,13 +101,9 @@ func (b *rebuilding) knownSums(ctx context.Context) error {
 
 // pack lists a pack.
 func (b *rebuilding) pack(ctx context.Context, id fileID, e place.Entry) error {
-	sum, known := b.sums[id]
-	p, err := b.r.lookInto(ctx, id, (*packFile).frames, !known)
+	p, err := b.whole(ctx, id)
 	if ctx.Err() != nil {
 		return ctx.Err()
-	}
-	if known {
-		p.sum = sum
 	}
 	if err == nil {
 		return b.add(ctx, p)
@@ -115,15 +112,26 @@ func (b *rebuilding) pack(ctx context.Context, id fileID, e place.Entry) error {
 		return err
 	}
 	b.notes = append(b.notes, Note{Kind: "rebuilt", File: packName(id), Size: e.Size, What: "it cannot say what it holds (" + words(err) + "): what can be found of it is listed"})
-	if p, err = b.r.lookInto(ctx, id, (*packFile).found, !known); ctx.Err() != nil {
+	if p, _ = b.read(ctx, id, (*packFile).found); ctx.Err() != nil { // what it finds is all there is
 		return ctx.Err()
 	}
 	p.id, p.size = id, e.Size
+	b.wounded[id] = &p
+	return nil
+}
+
+// whole reads what a pack's footer says.
+func (b *rebuilding) whole(ctx context.Context, id fileID) (packed, error) {
+	return b.read(ctx, id, (*packFile).frames)
+}
+
+func (b *rebuilding) read(ctx context.Context, id fileID, frames func(*packFile) ([]frame, error)) (packed, error) {
+	sum, known := b.sums[id]
+	p, err := b.r.lookInto(ctx, id, frames, !known)
 	if known {
 		p.sum = sum
 	}
-	b.wounded[id] = &p
-	return nil
+	return p, err
 }
 
 // add takes up a pack, and makes an index file of those that were when they are
@@ -207,4 +215,41 @@ func (b *rebuilding) askFile(ctx context.Context, id fileID) error {
 		return err
 	}
 	return nil
+}
+
+// mendIndex lists packs again that no index file can be read to know: a backup
+// would store all that is in them anew. It only adds, so that it needs the
+// repository not for itself.
+func (r *Repo) mendIndex(ctx context.Context) error {
+	if !r.index.broken(ctx) {
+		return nil
+	}
+	b := &rebuilding{r: r}
+	if err := b.knownSums(ctx); err != nil {
+		return err
+	}
+	packs, err := r.place.List(ctx, packsDir)
+	if err != nil {
+		return err
+	}
+	for _, e := range packs {
+		id, err := parseFileID(path.Base(e.Name))
+		if err != nil {
+			continue
+		}
+		if has, err := r.index.hasPack(id); has && err == nil {
+			continue
+		}
+		p, err := b.whole(ctx, id)
+		if err == nil {
+			err = b.add(ctx, p)
+		}
+		if ctx.Err() != nil || err != nil && !isDamage(err) {
+			return errors.Join(ctx.Err(), err)
+		}
+	}
+	if err := b.flush(ctx); err != nil {
+		return err
+	}
+	return r.index.load(ctx)
 }

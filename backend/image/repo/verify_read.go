@@ -129,6 +129,24 @@ func (v *verification) planPack(ctx context.Context, packs *packCache, info *cen
 	return hand(ctx, packs, p, want, todo)
 }
 
+// orphanFault notes what is wrong with a pack that no index lists: no point
+// suffers from it.
+func (v *verification) orphanFault(ctx context.Context, id fileID, err error) error {
+	if ctx.Err() != nil || !isDamage(err) {
+		return err
+	}
+	if !isMissing(err) {
+		v.orphanNote(id, 0, "no index lists it, and it cannot be read: "+words(err))
+	}
+	return nil
+}
+
+func (v *verification) orphanNote(id fileID, size int64, what string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.rep.Notes = append(v.rep.Notes, Note{Kind: "orphan", File: packName(id), Size: size, What: what})
+}
+
 // packFault notes a pack that cannot be read at all.
 func (v *verification) packFault(ctx context.Context, id fileID, want []expected, err error) error {
 	if ctx.Err() != nil || !isDamage(err) {
@@ -180,20 +198,17 @@ func (v *verification) planOrphan(ctx context.Context, packs *packCache, info *c
 	id := info.id
 	p, err := packs.acquire(id)
 	if err != nil {
-		if isMissing(err) {
-			return nil
-		}
-		return v.packFault(ctx, id, nil, err)
+		return v.orphanFault(ctx, id, err)
 	}
 	defer packs.release(p, nil)
 	v.mu.Lock()
 	v.rep.Packs++
-	v.rep.Notes = append(v.rep.Notes, Note{Kind: "orphan", File: packName(id), Size: p.file.Size(), What: "no index lists it: it is of a backup that is being written or was broken off"})
 	v.mu.Unlock()
 	frames, err := p.frames()
 	if err != nil {
-		return v.packFault(ctx, id, nil, err)
+		return v.orphanFault(ctx, id, err)
 	}
+	v.orphanNote(id, p.file.Size(), orphaned)
 	var want []expected
 	for _, f := range frames {
 		want = append(want, expected{key: keyOf(f.id), offset: f.offset, length: uint32(f.size()), row: -1})
@@ -201,6 +216,9 @@ func (v *verification) planOrphan(ctx context.Context, packs *packCache, info *c
 	v.tell(packHeadLen + int64(len(frames))*recordLen + tagSize + trailerLen)
 	return hand(ctx, packs, p, want, todo)
 }
+
+// orphaned says what a pack is that no index lists.
+const orphaned = "no index lists it: it is of a backup that is being written or was broken off, or waits to be removed"
 
 // hand gives out frames in stretches of at most readAhead.
 func hand(ctx context.Context, packs *packCache, p *packFile, want []expected, todo chan<- stretch) error {
@@ -321,10 +339,12 @@ func (t *reading) note(p *packFile, e expected, fault error) {
 	}
 	d := Damage{Kind: DamagedChunk, File: packName(p.id), Offset: e.offset, Length: int64(e.length), What: words(fault), row: e.row + 1}
 	copy(d.Chunk[:], e.key[:])
-	if e.row >= 0 {
-		v.bad.set(e.row)
-		v.r.noteDamage(d.Chunk, location{pack: p.id, offset: e.offset, length: e.length}, fault)
+	v.r.noteDamage(d.Chunk, location{pack: p.id, offset: e.offset, length: e.length}, fault)
+	if e.row < 0 {
+		v.rep.Notes = append(v.rep.Notes, Note{Kind: "orphan", File: d.File, Size: d.Length, What: fmt.Sprintf("no index lists it, and at %d it is damaged: %v", e.offset, fault)})
+		return
 	}
+	v.bad.set(e.row)
 	v.rep.Damages = append(v.rep.Damages, d)
 }
 

@@ -58,6 +58,9 @@ func (w *Writer) begin(ctx context.Context) error {
 	if err := w.repo.index.load(ctx); err != nil {
 		return err
 	}
+	if err := w.repo.mendIndex(ctx); err != nil {
+		return err
+	}
 	if w.o.Job == "" {
 		w.o.Job = "once " + newFileID().String()
 	}
@@ -198,7 +201,7 @@ func (w *Writer) commit(ctx context.Context, m *Manifest) error {
 
 // end does what is to be done after the point is safe.
 func (w *Writer) end(ctx context.Context) error {
-	err := errors.Join(w.repo.index.tidy(ctx), w.repo.endJob(ctx, w.job))
+	err := errors.Join(w.repo.index.tidy(ctx), w.repo.saveDamage(ctx), w.repo.endJob(ctx, w.job))
 	w.cancel(errWriterEnded)
 	return errors.Join(err, w.lock.release(context.WithoutCancel(ctx)))
 }
@@ -216,5 +219,5 @@ func (w *Writer) Close() error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.ctx), closeTime)
 	defer cancel()
 	w.cancel(errWriterEnded)
-	return errors.Join(w.packer.abandon(ctx), w.lock.release(ctx))
+	return errors.Join(w.packer.abandon(ctx), w.repo.saveDamage(ctx), w.lock.release(ctx))
 }
