@@ -65,6 +65,9 @@ func (p *pruning) mark(ctx context.Context) error {
 	if err != nil {
 		return &backend.OpError{Op: "read", Target: "all points", Err: err, Hint: "nothing is removed as long as it is not known what they need; forget those that are damaged"}
 	}
+	if p.o.DryRun {
+		points = slices.DeleteFunc(points, func(m Manifest) bool { return slices.Contains(p.o.Without, m.ID) })
+	}
 	p.rep.Points = len(points)
 	p.live = p.census.bitset()
 	packs := newPackCache(ctx, p.r.place, p.r.crypt)

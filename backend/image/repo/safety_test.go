@@ -28,11 +28,16 @@ func TestPruneRemovesWhatNobodyNeeds(t *testing.T) {
 	if rep := mustPrune(t, r, PruneOptions{}); rep.Removed+rep.Rewritten+rep.Condemned > 0 || rep.Chunks == 0 {
 		t.Errorf("of what is needed: %+v", rep)
 	}
-	if err := r.Forget(t.Context(), s.points[0].m.ID, s.points[1].m.ID); err != nil {
+	gone := []string{s.points[0].m.ID, s.points[1].m.ID}
+	foretold := mustPrune(t, r, PruneOptions{DryRun: true, Without: gone})
+	if err := r.Forget(t.Context(), gone...); err != nil {
 		t.Fatal(err)
 	}
 	used := s.mem.Used()
 	told := mustPrune(t, r, PruneOptions{DryRun: true})
+	if foretold.Took = told.Took; foretold != told {
+		t.Errorf("foretold was %+v, and then told %+v", foretold, told)
+	}
 	if s.mem.Used() != used || told.Removed == 0 || told.Freed == 0 {
 		t.Errorf("a dry run: %+v", told)
 	}
