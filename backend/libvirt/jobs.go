@@ -18,8 +18,8 @@ import (
 var _ backend.JobWatcher = (*Host)(nil)
 
 const (
-	// jobLook bounds what is asked of one domain, and jobsLook of all. The
-	// clocks start when it is the caller's turn: the lane is then its own.
+	// jobLook bounds what is asked of one domain, and jobsLook of all, once it
+	// is the caller's turn and the daemon has listed them.
 	jobLook  = 2 * time.Second
 	jobsLook = 8 * time.Second
 )
@@ -42,8 +42,6 @@ func (h *Host) DomainJobs(ctx context.Context) ([]backend.DomainJob, error) {
 		return nil, h.broken(op, err)
 	}
 	defer func() { <-h.looking }()
-	ctx, cancel := context.WithTimeout(ctx, jobsLook)
-	defer cancel()
 	doms, err := ask(ctx, h.cheap, func(lv *libvirt.Libvirt) ([]libvirt.Domain, error) {
 		list, _, err := lv.ConnectListAllDomains(1, libvirt.ConnectListDomainsActive)
 		return list, err
@@ -51,6 +49,8 @@ func (h *Host) DomainJobs(ctx context.Context) ([]backend.DomainJob, error) {
 	if err != nil {
 		return nil, h.broken(op, err)
 	}
+	ctx, cancel := context.WithTimeout(ctx, jobsLook)
+	defer cancel()
 	var mu sync.Mutex
 	var out []backend.DomainJob
 	g, gctx := errgroup.WithContext(ctx)
