@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -35,7 +36,7 @@ func TestPruneRemovesWhatNobodyNeeds(t *testing.T) {
 	}
 	used := s.mem.Used()
 	told := mustPrune(t, r, PruneOptions{DryRun: true})
-	if foretold.Took = told.Took; foretold != told {
+	if foretold.Took = told.Took; !reflect.DeepEqual(foretold, told) {
 		t.Errorf("foretold was %+v, and then told %+v", foretold, told)
 	}
 	if s.mem.Used() != used || told.Removed == 0 || told.Freed == 0 {
