@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -69,7 +70,7 @@ func (a *app) changeTransfers(cmd *cobra.Command, args []string, c backend.Trans
 		if err != nil {
 			return err
 		}
-		if err := b.Change(ctx, ids, c); err != nil {
+		if err := a.change(ctx, b, &st, ids, c); err != nil {
 			return err
 		}
 		for _, id := range ids {
@@ -83,6 +84,28 @@ func (a *app) changeTransfers(cmd *cobra.Command, args []string, c backend.Trans
 		}
 		return nil
 	})
+}
+
+// change changes transfers. Those that are ordered again get their passphrase
+// again, too.
+func (a *app) change(ctx context.Context, b backend.Backups, st *backend.BackupsState, ids []backend.TransferID, c backend.TransferChange) error {
+	undo := func() error { return nil }
+	if c.Retry {
+		var again []*backend.Transfer
+		for _, id := range ids {
+			if t := transferByID(st, id); t != nil && t.State.Ended() {
+				again = append(again, t)
+			}
+		}
+		var err error
+		if undo, err = a.handOverAgain(ctx, again); err != nil {
+			return ended(ctx, err)
+		}
+	}
+	if err := b.Change(ctx, ids, c); err != nil {
+		return errors.Join(err, undo())
+	}
+	return nil
 }
 
 // findTransfers finds the transfers that arguments name, without doubles.

@@ -3,10 +3,13 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"berth/backend"
 )
@@ -66,6 +69,48 @@ func TestBackupCreateBoundsHowManyAreOrdered(t *testing.T) {
 
 // ^C cancels what was ordered and waits for its end; a lost terminal leaves it
 // to the engine.
+// With --jobs 2 a slow one holds up no more than its own place.
+func TestBackupCreateKeepsAsManyGoing(t *testing.T) {
+	r := newBackupRig(t)
+	r.must("made", "init")
+	r.backups.onState = func() {
+		done := 0
+		for i := range r.backups.state.Transfers {
+			if r.backups.state.Transfers[i].State == backend.TransferDone {
+				done++
+			}
+		}
+		if done == 3 {
+			r.backups.state.Transfers[0].Cancel = true
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // for who would wait for the slow one
+	defer cancel()
+	r.ctx = ctx
+	out := r.mustFail(ExitFailed, "off1: cancelled", "create", "-c", "fake://hv1", "-c", "fake://hv2", "off1", "web2", "web10", "hv1/web1", "--jobs", "2")
+	if strings.Count(out, "backed up") != 3 || r.backups.atOnce != 2 {
+		t.Errorf("%d at a time:\n%s", r.backups.atOnce, out)
+	}
+}
+
+// The end of a transfer is told when it is there, and not at the next look.
+func TestTheEndOfATransferIsNotWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &fakeBackups{}
+		w := &follower{app: &app{Program: Program{Stdout: io.Discard, Stderr: io.Discard}}, backups: b, queue: []backend.TransferSpec{{Kind: backend.TransferBackup, Name: "web1"}},
+			refs: func() (backend.RepoRef, func() error, error) {
+				return backend.RepoRef{}, func() error { return nil }, nil
+			}}
+		began := time.Now()
+		if err := w.run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if d := time.Since(began); d > 0 {
+			t.Errorf("waited %s though every change was told at once", d)
+		}
+	})
+}
+
 func TestBackupCreateAndSignals(t *testing.T) {
 	for signal, want := range map[syscall.Signal]string{syscall.SIGINT: "off1: cancelled", syscall.SIGHUP: "the engine goes on"} {
 		r := newBackupRig(t)

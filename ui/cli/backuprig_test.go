@@ -33,8 +33,10 @@ type fakeBackups struct {
 	refreshed []backend.RepoRef
 	atOnce    int // the most transfers that were open at a time
 	onState   func()
-	refuse    error
-	closed    bool
+	refuse    error // to start
+	// refuseChange is why nothing can be changed.
+	refuseChange error
+	closed       bool
 }
 
 func (b *fakeBackups) State(ctx context.Context) (backend.BackupsState, error) {
@@ -94,6 +96,9 @@ func (b *fakeBackups) Start(_ context.Context, specs []backend.TransferSpec) (id
 func (b *fakeBackups) Change(_ context.Context, ids []backend.TransferID, c backend.TransferChange) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.refuseChange != nil {
+		return b.refuseChange
+	}
 	for _, id := range ids {
 		t := transferByID(&b.state, id)
 		if t == nil {
@@ -161,13 +166,18 @@ func newBackupRig(t *testing.T) *backupRig {
 func (r *backupRig) run(args ...string) (code int, stdout, stderr string) {
 	r.t.Helper()
 	var out, errs bytes.Buffer
-	p := testProgram(append([]string{"backup"}, args...), func(k string) string { return r.env[k] })
-	p.Stdin, p.Stdout, p.Stderr = r.stdin, &out, &errs
-	p.OpenPlace = PlaceOpener(func(context.Context, string) (*ssh.Client, error) { return nil, backend.ErrUnreachable })
-	p.Backups = func(context.Context, BackupsOptions) (backend.Backups, error) { return r.backups, nil }
+	p := r.program(&out, &errs, append([]string{"backup"}, args...)...)
 	code = p.Run(r.ctx)
 	r.backups.closed = false
 	return code, out.String(), errs.String()
+}
+
+func (r *backupRig) program(stdout, stderr io.Writer, args ...string) Program {
+	p := testProgram(args, func(k string) string { return r.env[k] })
+	p.Stdin, p.Stdout, p.Stderr = r.stdin, stdout, stderr
+	p.OpenPlace = PlaceOpener(func(context.Context, string) (*ssh.Client, error) { return nil, backend.ErrUnreachable })
+	p.Backups = func(context.Context, BackupsOptions) (backend.Backups, error) { return r.backups, nil }
+	return p
 }
 
 // must runs a command that has to end well and say so.

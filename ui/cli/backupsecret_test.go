@@ -43,6 +43,36 @@ func TestAPassphraseIsHandedOverInAFileOfItsOwn(t *testing.T) {
 	r.mustFail(ExitUsage, "--passphrase-file", "schedule", "add", "-c", "fake://hv1", "--cron", "@daily", "--all")
 }
 
+// The file that a passphrase was handed over in goes with the end of its
+// transfer, so one that is ordered again needs it again.
+func TestARetriedTransferGetsItsPassphraseAgain(t *testing.T) {
+	r := newBackupRig(t)
+	r.env["BERTH_PASSPHRASE"] = "correct horse"
+	r.must("encrypted", "init", "--encrypt")
+	r.mustFail(ExitFailed, "broken1: failed", "create", "-c", "fake://hv1", "broken1")
+	file := r.backups.specs[0].Repo.PassphraseFile
+	if err := os.Remove(file); err != nil { // as the engine does
+		t.Fatal(err)
+	}
+	r.env["BERTH_PASSPHRASE"] = "wrong"
+	r.mustFail(ExitFailed, "opens none of 1 keys", "retry", "broken1")
+	r.env["BERTH_PASSPHRASE"] = "correct horse"
+	r.backups.refuseChange = backend.ErrBusy
+	r.mustFail(ExitFailed, "in use", "retry", "broken1")
+	if left, err := os.ReadDir(filepath.Dir(file)); err != nil || len(left) != 0 {
+		t.Errorf("what was not ordered leaves %v, %v", left, err)
+	}
+	r.backups.refuseChange = nil
+	r.must("ordered again", "retry", "broken1")
+	info, err := os.Stat(file)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Fatalf("%v, %v", info, err)
+	}
+	if pass, err := readPassphrase(file); err != nil || string(pass) != "correct horse" {
+		t.Errorf("%q, %v", pass, err)
+	}
+}
+
 func TestTheEngineDoesNotInheritThePassphrase(t *testing.T) {
 	got := withoutSecrets([]string{"A=1", "BERTH_PASSPHRASE=x", "BERTH_REPO=/r"})
 	if !slices.Equal(got, []string{"A=1", "BERTH_REPO=/r"}) {

@@ -37,9 +37,16 @@ func (a *app) backupServeCommand() *cobra.Command {
 			"  guestfish --ro --format=raw -a 'nbd://?socket=/tmp/web1.sock' -i",
 		Args: withUsage(onePoint),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.withPoint(cmd, &f.repoFlags, args[0], func(ctx context.Context, r *openRepo, p *backend.Point, m *repo.Manifest) error {
-				return a.servePoint(ctx, r, p, m, &f)
+			served := false
+			err := a.withPoint(cmd, &f.repoFlags, args[0], func(ctx context.Context, r *openRepo, p *backend.Point, m *repo.Manifest) error {
+				err := a.servePoint(ctx, r, p, m, &f)
+				served = err == nil
+				return err
 			})
+			if se := interruption(cmd.Context()); served && se != nil && errors.Is(err, se) {
+				return nil // that is how it ends
+			}
+			return err
 		},
 	}
 	f.add(cmd)
@@ -79,7 +86,7 @@ func (a *app) servePoint(ctx context.Context, r *openRepo, p *backend.Point, m *
 	s := &nbd.Server{Exports: exports, Complain: a.complain}
 	err = s.Serve(ctx, l)
 	if interruption(ctx) != nil && (err == nil || errors.Is(err, context.Canceled)) {
-		return nil // that is how it ends
+		return nil
 	}
 	return err
 }

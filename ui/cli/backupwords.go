@@ -58,7 +58,7 @@ func spent(d time.Duration) string {
 // lostText says what failed and what to do.
 func lostText(t *backend.Transfer) string {
 	text := fmt.Sprintf("%s: %s", subject(t), t.State)
-	if t.Words != "" {
+	if t.Words != "" && t.Words != string(t.State) {
 		text += ": " + t.Words
 	}
 	if t.State == backend.TransferFailed {

@@ -1,8 +1,10 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -57,23 +59,96 @@ func (a *app) handOverTyped(passphrase []byte) (file string, undo func() error, 
 	return file, func() error { return os.Remove(file) }, nil
 }
 
+// handOverAgain makes the files anew that passphrases were handed over in for
+// transfers that are ordered again: each went with the end of its transfer.
+// undo removes them when nothing was ordered.
+func (a *app) handOverAgain(ctx context.Context, transfers []*backend.Transfer) (undo func() error, err error) {
+	var made []string
+	undo = func() (err error) {
+		for _, file := range made {
+			if rerr := os.Remove(file); !errors.Is(rerr, fs.ErrNotExist) {
+				err = errors.Join(err, rerr)
+			}
+		}
+		return err
+	}
+	dir := RuntimeDir(a.Env, a.UID)
+	for _, t := range transfers {
+		file := t.Spec.Repo.PassphraseFile
+		if !isHandover(file) || filepath.Dir(file) != dir {
+			continue
+		}
+		if _, err := os.Lstat(file); err == nil {
+			continue
+		}
+		pass, err := a.passphraseOf(ctx, t.Spec.Repo.URL)
+		if err == nil {
+			err = writeSecretTo(file, pass)
+		}
+		if err != nil {
+			return undo, errors.Join(err, undo())
+		}
+		made = append(made, file)
+	}
+	return undo, nil
+}
+
+// passphraseOf is the passphrase that opens a repository, from where it is to
+// be had, or asked for.
+func (a *app) passphraseOf(ctx context.Context, url string) ([]byte, error) {
+	source, err := a.secretSource(&repoFlags{})
+	if err != nil {
+		return nil, err
+	}
+	r, err := a.openRepoAt(ctx, url, source)
+	if err != nil {
+		return nil, err
+	}
+	secret, err := r.source.secret()
+	return secret.Passphrase, errors.Join(err, r.Close())
+}
+
 // writeSecret makes a file in a folder, both for this user alone.
 func writeSecret(dir string, secret []byte) (file string, err error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := secretDir(dir); err != nil {
 		return "", err
-	}
-	if openToWriters(dir) {
-		return "", fmt.Errorf("%s can be written to by others", dir)
 	}
 	f, err := os.CreateTemp(dir, HandoverPrefix) // mode 0600
 	if err != nil {
 		return "", err
 	}
-	_, err = f.Write(append(secret[:len(secret):len(secret)], '\n'))
-	if err = errors.Join(err, f.Close()); err != nil {
-		return "", errors.Join(err, os.Remove(f.Name()))
+	return f.Name(), fillSecret(f, secret)
+}
+
+// writeSecretTo is writeSecret for a file that was there before.
+func writeSecretTo(file string, secret []byte) error {
+	if err := secretDir(filepath.Dir(file)); err != nil {
+		return err
 	}
-	return f.Name(), nil
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	return fillSecret(f, secret)
+}
+
+func secretDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	if openToWriters(dir) {
+		return fmt.Errorf("%s can be written to by others", dir)
+	}
+	return nil
+}
+
+// fillSecret writes a secret to a new file, which is gone again if it cannot.
+func fillSecret(f *os.File, secret []byte) error {
+	_, err := f.Write(append(secret[:len(secret):len(secret)], '\n'))
+	if err = errors.Join(err, f.Close()); err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return nil
 }
 
 // openToWriters reports whether others than its owner can write to a folder.

@@ -82,12 +82,17 @@ type openRepo struct {
 	*repo.Repo
 	url    string
 	source secretSource
+	demo   func() error // ends the demo that it belongs to; nil: to none
 }
 
 // Close closes its place too.
 func (r *openRepo) Close() error {
 	p := r.Place()
-	return errors.Join(r.Repo.Close(), p.Close())
+	err := errors.Join(r.Repo.Close(), p.Close())
+	if r.demo != nil {
+		err = errors.Join(err, r.demo())
+	}
+	return err
 }
 
 // ref is how a schedule, or the engine, finds the repository again; the secret
@@ -105,7 +110,10 @@ func (a *app) openRepo(ctx context.Context, f *repoFlags) (*openRepo, error) {
 	if err != nil {
 		return nil, &usageError{err: err}
 	}
-	if url == "" {
+	switch {
+	case url == "" && a.flags.demo:
+		return a.openDemoRepo(ctx)
+	case url == "":
 		return nil, errNoRepo
 	}
 	source, err := a.secretSource(f)
@@ -113,6 +121,31 @@ func (a *app) openRepo(ctx context.Context, f *repoFlags) (*openRepo, error) {
 		return nil, err
 	}
 	return a.openRepoAt(ctx, url, source)
+}
+
+// openDemoRepo opens the repository of a demo of its own, which ends with it.
+func (a *app) openDemoRepo(ctx context.Context) (_ *openRepo, err error) {
+	f := &fleet{hosts: a.demoHosts()}
+	o := a.backupsOptions(func() []backend.Host { return f.hosts })
+	o.Settled = true
+	b, err := a.Backups(ctx, o)
+	if err != nil {
+		return nil, closeAll(err, f)
+	}
+	end := func() error { return closeAll(b.Close(), f) }
+	st, err := b.State(ctx)
+	if err == nil && len(st.Repos) == 0 {
+		err = errNoRepo
+	}
+	if err != nil {
+		return nil, errors.Join(err, end())
+	}
+	r, err := a.openRepoAt(ctx, st.Repos[0].Ref.URL, secretSource{})
+	if err != nil {
+		return nil, errors.Join(err, end())
+	}
+	r.demo = end
+	return r, nil
 }
 
 func (a *app) openRepoAt(ctx context.Context, url string, source secretSource) (*openRepo, error) {
