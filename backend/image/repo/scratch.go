@@ -74,14 +74,6 @@ func (s *scratch) failed(err error) error {
 		Hint: "it takes some 64 MiB for each TiB of the repository: make room in /var/tmp, or set TMPDIR"}
 }
 
-// truncate drops what is behind size.
-func (s *scratch) truncate(size int64) {
-	s.size = size
-	if s.file == nil {
-		s.mem = s.mem[:size]
-	}
-}
-
 // ReadAt is io.ReaderAt's.
 func (s *scratch) ReadAt(p []byte, offset int64) (int, error) {
 	if s.file != nil {
