@@ -138,7 +138,8 @@ func TestZoomAndShiftKeepNowUntilMoved(t *testing.T) {
 }
 
 func TestTheListOfVMsFiltersAndSortsByBackup(t *testing.T) {
-	h, _, _ := backupHarness(t, func(b *fakeBackups, s *fakeStore, _ *Options) {
+	h, _, _ := backupHarness(t, func(b *fakeBackups, s *fakeStore, o *Options) {
+		o.Settings.Columns = DefaultColumnIDs() // as the command line fills them in
 		b.state.Points = []backend.Point{point("1", vmA(), backupNow, 3), point("2", vmB(), backupNow, 90)}
 	})
 	h.keys("1")

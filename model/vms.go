@@ -47,10 +47,10 @@ type VMs struct {
 
 // NewVMs makes a list over fleet's rows.
 func NewVMs(fleet *Fleet, columns []string, sortBy string, desc bool) *VMs {
-	unchosen := len(columns) == 0
-	if unchosen {
+	if len(columns) == 0 {
 		columns = DefaultColumnIDs()
 	}
+	unchosen := slices.Equal(columns, DefaultColumnIDs()) // the command line fills them in
 	if sortBy == "" {
 		sortBy = "name"
 	}

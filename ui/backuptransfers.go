@@ -81,9 +81,13 @@ func (r *Root) transferTable(w, h int) string {
 	}
 	t.Cells = func(i int) []widget.Cell {
 		row, _ := s.Row(i)
+		flashing := row.Transfer != nil && s.Flashing(row.Transfer.ID, now)
 		r.cells = r.cells[:0]
 		for k := range t.Columns {
 			r.cells = append(r.cells, r.transferCell(row, t.Columns[k].Index, t.Columns[k].Width, now))
+			if flashing {
+				r.cells[k].Style = themes.Style{} // the row's own, on which others cannot be read
+			}
 		}
 		return r.cells
 	}

@@ -227,7 +227,11 @@ func (r *Root) poolBar(p *backend.Pool, room int) string {
 	taken := p.Capacity - min(p.Available, p.Capacity)
 	percent := 100 * float64(taken) / float64(p.Capacity)
 	text := widget.FitRight(amount(p.Available), 5) + " free of " + amount(p.Capacity)
-	st := widget.GaugeStyle{Full: r.styles.Get(themes.RoleBarFull), Empty: r.styles.Get(themes.RoleBarEmpty), Glyphs: &r.look.Glyphs}
+	full := r.styles.Get(themes.RoleBarFull)
+	if percent >= 85 {
+		full = r.loadStyle(percent, 85, 95)
+	}
+	st := widget.GaugeStyle{Full: full, Empty: r.styles.Get(themes.RoleBarEmpty), Glyphs: &r.look.Glyphs}
 	return widget.Gauge(percent/100, max(4, min(40, room-27)), "", st) + " " + r.loadStyle(percent, 85, 95).Render(widget.FitRight(model.Percent(percent)+"%", 6)) + " " + text
 }
 
