@@ -378,7 +378,7 @@ func (b *begin) undo(ctx context.Context, err error) error {
 // describe writes the job and its checkpoint.
 func (b *begin) describe() (job string, point libvirt.OptString) {
 	x := backupXML{Mode: "pull", Server: &backupServerXML{Transport: "unix", Socket: b.t.Socket}}
-	c := newCheckpointXML{Name: b.t.Checkpoint, Description: begunWords}
+	c := newCheckpointXML{Name: b.t.Checkpoint, Description: b.t.begun()}
 	incremental := slices.ContainsFunc(b.t.Disks, func(d tokenDisk) bool { return d.Incremental })
 	if incremental {
 		x.Incremental = b.since.Name

@@ -234,7 +234,7 @@ func TestLabBackupResumed(t *testing.T) {
 	if _, err := os.Stat(scratch); err == nil {
 		t.Error("the scratch file is there still")
 	}
-	host1(t, l, "mkdir /var/lib/libvirt/leftpool; virsh -q pool-create-as leftpool dir --target /var/lib/libvirt/leftpool; touch /var/lib/libvirt/leftpool/.berth-000000000001-vda.scratch")
+	host1(t, l, "mkdir -p /var/lib/libvirt/leftpool; virsh -q pool-create-as leftpool dir --target /var/lib/libvirt/leftpool; touch /var/lib/libvirt/leftpool/.berth-000000000001-vda.scratch")
 	t.Cleanup(func() { l.Virsh(1, "pool-destroy", "leftpool") })
 	if left = leftovers(t, h); len(left) != 1 || left[0].What != "/var/lib/libvirt/leftpool/.berth-000000000001-vda.scratch" {
 		t.Errorf("in a pool that no VM has a file in: %+v", left)

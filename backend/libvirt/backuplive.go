@@ -230,7 +230,7 @@ func (l *liveSession) unless(err error) error {
 func (l *liveSession) clean(ctx context.Context) error {
 	err := l.end(ctx)
 	if l.t.Checkpoint != "" {
-		err = errors.Join(err, l.s.deleteCheckpoint(ctx, l.t.Checkpoint))
+		err = errors.Join(err, l.s.dropBegun(ctx, l.t))
 	}
 	err = errors.Join(err, l.sweep(ctx), l.resumeGuest(ctx))
 	if gone(err) {

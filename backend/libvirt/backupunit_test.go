@@ -212,14 +212,14 @@ func TestJobXML(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &begin{s: &subject{xml: x}, since: &checkpoint{Name: "berth-1"}, t: &token{Socket: "/s", Checkpoint: "berth-2", Scratch: []string{"/a", "/b", ""},
+	b := &begin{s: &subject{xml: x}, records: map[string]bool{"vda": true}, since: &checkpoint{Name: "berth-1"}, t: &token{Socket: "/s", Checkpoint: "berth-2", Scratch: []string{"/a", "/b", ""},
 		Disks: []tokenDisk{{Target: "vda", Format: "qcow2", Incremental: true}, {Target: "vdb", Format: "raw"}, {Target: "hda", Skip: "cdrom"}}}}
 	job, point := b.describe()
 	wantJob := `<domainbackup mode="pull"><incremental>berth-1</incremental><server transport="unix" socket="/s"></server><disks>` +
 		`<disk name="vda" backup="yes" type="file" exportname="vda" exportbitmap="dirty-vda"><scratch file="/a"></scratch></disk>` +
 		`<disk name="vdb" backup="yes" type="file" backupmode="full" exportname="vdb"><scratch file="/b"></scratch></disk>` +
 		`<disk name="hda" backup="no"></disk></disks></domainbackup>`
-	wantPoint := `<domaincheckpoint><name>berth-2</name><description>` + begunWords + `</description><disks><disk name="vda" checkpoint="bitmap"></disk>` +
+	wantPoint := `<domaincheckpoint><name>berth-2</name><description>` + begunWords + ` (s)</description><disks><disk name="vda" checkpoint="bitmap"></disk>` +
 		`<disk name="vdb" checkpoint="no"></disk><disk name="hda" checkpoint="no"></disk></disks></domaincheckpoint>`
 	if job != wantJob || len(point) != 1 || point[0] != wantPoint {
 		t.Errorf("job\n%s\nwant\n%s\ncheckpoint\n%s\nwant\n%s", job, wantJob, point, wantPoint)

@@ -17,7 +17,7 @@ import (
 const (
 	// checkpointPrefix begins the names of berth's checkpoints.
 	checkpointPrefix = "berth-"
-	// begunWords describe a checkpoint whose backup is not safe yet, and
+	// begunWords begin the description of a checkpoint whose backup is not safe yet, and
 	// safeWords one whose backup is: a process that dies between leaves the
 	// first, by which the checkpoint is known to be left over.
 	begunWords = "berth: begun, its backup is not finished"
@@ -132,6 +132,16 @@ func (s *subject) deleteCheckpoint(ctx context.Context, name string) error {
 	return nil
 }
 
+// dropBegun deletes the checkpoint that a session began. One of the same name
+// that another began meanwhile stays.
+func (s *subject) dropBegun(ctx context.Context, t *token) error {
+	c, err := s.checkpoint(ctx, t.Checkpoint)
+	if err != nil || c == nil || c.Description != t.begun() {
+		return err
+	}
+	return s.deleteCheckpoint(ctx, t.Checkpoint)
+}
+
 // forgetCheckpoint is libvirt's part; one that is gone is forgotten.
 func (s *subject) forgetCheckpoint(ctx context.Context, c *checkpoint, flags libvirt.DomainCheckpointDeleteFlags) error {
 	ctx, cancel := context.WithTimeout(ctx, jobWait)
@@ -184,12 +194,12 @@ func (s *subject) removeBitmaps(ctx context.Context, name string) error {
 // markSafe writes down with a checkpoint that its backup is finished.
 func (s *subject) markSafe(ctx context.Context, name string) error {
 	c, err := s.checkpoint(ctx, name)
-	if err != nil || c == nil || c.Description != begunWords {
+	if err != nil || c == nil || !strings.HasPrefix(c.Description, begunWords) {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, questionWait)
 	defer cancel()
-	text := strings.Replace(c.text, begunWords, safeWords, 1)
+	text := strings.Replace(c.text, c.Description, safeWords, 1)
 	_, err = ask(ctx, s.h.backup, func(lv *libvirt.Libvirt) (libvirt.DomainCheckpoint, error) {
 		return lv.DomainCheckpointCreateXML(s.dom, text, uint32(libvirt.DomainCheckpointCreateRedefine))
 	})

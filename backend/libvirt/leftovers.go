@@ -202,7 +202,7 @@ func (f *search) checkpoints(ctx context.Context, s *subject) error {
 		return nil
 	}
 	for _, c := range list {
-		if !strings.HasPrefix(c.Name, checkpointPrefix) || c.Description != begunWords ||
+		if !strings.HasPrefix(c.Name, checkpointPrefix) || !strings.HasPrefix(c.Description, begunWords) ||
 			slices.ContainsFunc(f.tokens(), func(t *token) bool { return t.VM == s.uuid() && t.Checkpoint == c.Name }) {
 			continue
 		}

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"path"
 	"strings"
 	"time"
 
@@ -48,6 +49,9 @@ type tokenDisk struct {
 func (d *tokenDisk) disk() backend.BackupDisk {
 	return backend.BackupDisk{Target: d.Target, Path: d.Path, Format: d.Format, Size: d.Size, Skip: d.Skip}
 }
+
+// begun describes the session's checkpoint as nobody else's.
+func (t *token) begun() string { return begunWords + " (" + path.Base(t.Socket) + ")" }
 
 func (t *token) String() string {
 	t.UUID = t.VM.String()
