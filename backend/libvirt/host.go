@@ -201,7 +201,11 @@ func (h *Host) connect(ctx context.Context, streams bool) (*client, error) {
 	w := newWire(conn, h.readOnly, streams)
 	lv := libvirt.NewWithDialer(dialers.NewAlreadyConnected(w))
 	done := make(chan error, 1)
-	go func() { done <- lv.ConnectToURI(libvirt.ConnectURI(h.target.Driver())) }()
+	go func() {
+		err := lv.ConnectToURI(libvirt.ConnectURI(h.target.Driver()))
+		close(w.opened)
+		done <- err
+	}()
 	select {
 	case err = <-done:
 	case <-ctx.Done():

@@ -1,11 +1,14 @@
 package libvirt
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
+	"time"
 )
 
 // Libvirt's RPC (src/rpc/virnetprotocol.x): each packet starts with its whole
@@ -16,6 +19,9 @@ const (
 	remoteProgram = 0x20008086
 	procOpen      = 1 // REMOTE_PROC_CONNECT_OPEN
 	flagReadOnly  = 1 // VIR_CONNECT_RO
+
+	// answerWait is how long a reader at its end waits for the rest of ConnectToURI.
+	answerWait = time.Second
 
 	typeStreamHole = 6 // VIR_NET_STREAM_HOLE
 	statusContinue = 2 // VIR_NET_CONTINUE
@@ -32,24 +38,40 @@ type wire struct {
 	// holeMark, which is sent as a hole of that length.
 	hole int64
 
+	asked    atomic.Bool   // the call to open was sent
+	answered bool          // something came since; the reader's alone
+	opened   chan struct{} // closed when ConnectToURI has returned
+
 	mu   sync.Mutex
 	why  error         // why it was lost
 	lost chan struct{} // closed when nothing more can be read
 }
 
 func newWire(c net.Conn, readOnly, streams bool) *wire {
-	w := &wire{Conn: c, in: c, readOnly: readOnly, lost: make(chan struct{})}
+	w := &wire{Conn: c, in: c, readOnly: readOnly, opened: make(chan struct{}), lost: make(chan struct{})}
 	if streams {
 		w.in = newSequencer(c)
 	}
 	return w
 }
 
-// Read implements net.Conn.
+// Read implements net.Conn. Its last error is told only once ConnectToURI has
+// returned, should the daemon have answered it: go-libvirt then writes, without
+// a lock, what is read when the reader ends.
 func (w *wire) Read(p []byte) (int, error) {
 	n, err := w.in.Read(p)
-	if err != nil && !temporary(err) {
-		w.lose(err)
+	w.answered = w.answered || n > 0 && w.asked.Load()
+	if err == nil || temporary(err) {
+		return n, err
+	}
+	w.lose(err)
+	if w.answered {
+		t := time.NewTimer(answerWait)
+		defer t.Stop()
+		select {
+		case <-w.opened:
+		case <-t.C: // the answer is not whole: ConnectToURI waits for the reader's end
+		}
 	}
 	return n, err
 }
@@ -57,10 +79,12 @@ func (w *wire) Read(p []byte) (int, error) {
 // Write implements net.Conn. go-libvirt flushes one whole packet a write.
 func (w *wire) Write(p []byte) (int, error) {
 	whole := len(p)
-	if w.readOnly && isOpen(p) {
-		q := append([]byte(nil), p...)
-		binary.BigEndian.PutUint32(q[len(q)-4:], flagReadOnly)
-		p = q
+	if isOpen(p) {
+		w.asked.Store(true)
+		if w.readOnly {
+			p = bytes.Clone(p)
+			binary.BigEndian.PutUint32(p[len(p)-4:], flagReadOnly)
+		}
 	}
 	if w.hole > 0 && isPiece(p) {
 		p = asHole(p, w.hole)
@@ -115,9 +139,7 @@ func (w *wire) lose(why error) {
 	}
 }
 
-// alive reports whether the connection may still be used. Called after
-// ConnectToURI it also orders go-libvirt's unguarded write of its state before
-// the reader's end, which reads it.
+// alive reports whether the connection may still be used.
 func (w *wire) alive() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
