@@ -92,19 +92,16 @@ func (b *bench) running() backend.UUID {
 func (b *bench) remove(id backend.UUID) {
 	ctx, cancel := context.WithTimeout(context.Background(), b.f.within())
 	defer cancel()
-	var err error
-	for range 3 { // a call of the case may still be under way and start it again
+	err := backend.ErrState
+	for errors.Is(err, backend.ErrState) && ctx.Err() == nil { // a call that the case gave up may still start it again
 		// Whether these are possible depends on how far the case came.
 		_ = b.h.Do(ctx, backend.Action{Verb: backend.VerbDestroy, UUID: id})
 		_ = b.h.Do(ctx, backend.Action{Verb: backend.VerbSaveRemove, UUID: id})
 		err = b.h.Do(ctx, backend.Action{Verb: backend.VerbUndefine, UUID: id})
-		if !errors.Is(err, backend.ErrState) {
-			break
+		if err != nil && !errors.Is(err, backend.ErrNoDomain) { // it has more, of which not every driver knows
+			err = b.h.Do(ctx, backend.Action{Verb: backend.VerbUndefine, UUID: id,
+				Delete: backend.UndefineOptions{Snapshots: true, NVRAM: true, ManagedSave: true}})
 		}
-	}
-	if err != nil && !errors.Is(err, backend.ErrNoDomain) { // it has more, of which not every driver knows
-		err = b.h.Do(ctx, backend.Action{Verb: backend.VerbUndefine, UUID: id,
-			Delete: backend.UndefineOptions{Snapshots: true, NVRAM: true, ManagedSave: true}})
 	}
 	if err != nil && !errors.Is(err, backend.ErrNoDomain) {
 		b.Errorf("cleaning up %s: %v", id, err)
