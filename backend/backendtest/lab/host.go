@@ -205,6 +205,9 @@ func (h *Host) URI(transport string) string {
 	panic("lab: no transport " + transport)
 }
 
+// Home is Lab.Home of the host's lab.
+func (h *Host) Home() string { return h.lab.Home() }
+
 // Command is a command line that runs args on the host, as a shell there would.
 func (h *Host) Command(args ...string) []string {
 	return append([]string{"nsenter", "-t", strconv.Itoa(h.PID), "-m", "-n", "-u", "-p", "-r", "--"}, args...)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"flag"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -37,6 +39,9 @@ func cmdHypervisor(ts *testscript.TestScript, _ bool, args []string) {
 		return
 	case "start":
 		ts.Check(host(ts).StartLibvirtd(ctx))
+		return
+	case "keys":
+		ts.Check(os.Symlink(filepath.Join(host(ts).Home(), ".ssh"), filepath.Join(ts.Getenv("HOME"), ".ssh")))
 		return
 	}
 	for name, transport := range map[string]string{"URI": "unix", "URI_RO": "unix-ro", "URI_TEST": "test", "URI_TCP": "tcp", "URI_TLS": "tls", "URI_SSH": "ssh"} {

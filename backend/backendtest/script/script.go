@@ -87,6 +87,7 @@ type commandFunc = func(ts *testscript.TestScript, neg bool, args []string)
 //	end [CODE]                wait until the program has ended, with that exit status
 //	hypervisor [-own]         name the lab's host, or one of the script's own, in $URI, $URI_RO, $URI_TEST, _TCP, _TLS, _SSH
 //	hypervisor crash|start    kill the host's libvirtd, start it again
+//	hypervisor keys           let ssh know the way to the lab's hosts, hv1 and so on
 //	guest [-FLAG...] NAME     start a guest of the lab: -os -empty -off -disk -nic -vga -deaf -hostile -title=TEXT
 //	virsh ARG...              run virsh on the lab's host; its output can be matched by stdout
 //	onhost CMD...             run a command on the lab's host
