@@ -181,7 +181,7 @@ func (h *fakeHost) Define(_ context.Context, text string) (u backend.UUID, err e
 		}
 		vm := &fakeVM{UUID: u, Name: n.find("name").text(), Disks: map[string]string{}, XML: text, Begun: map[string]bool{}}
 		if old := s.byUUID(u); old != nil {
-			vm.Checkpoints = old.Checkpoints
+			vm.Checkpoints, vm.Snapshots = old.Checkpoints, old.Snapshots
 			delete(s.VMs, old.Name)
 		}
 		if s.VMs[vm.Name] != nil {

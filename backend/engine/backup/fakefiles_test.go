@@ -88,6 +88,16 @@ func (h *fakeHost) RedefineSnapshot(_ context.Context, u backend.UUID, text stri
 	})
 }
 
+func (h *fakeHost) Detail(_ context.Context, u backend.UUID) (d backend.Detail, err error) {
+	err = h.with("detail", func(s *fakeState) error {
+		for _, name := range s.byUUID(u).Snapshots {
+			d.Snapshots = append(d.Snapshots, backend.Snapshot{Name: name})
+		}
+		return nil
+	})
+	return d, err
+}
+
 // real is where a file lies that has its place with libvirt.
 func (h *fakeHost) real(p string) string {
 	if rest, ok := strings.CutPrefix(p, swtpmDir); ok {

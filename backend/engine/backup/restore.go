@@ -261,8 +261,7 @@ func (r *mending) commitImage(ctx context.Context, d *target, n backend.NewImage
 	}
 	err := n.Commit(ctx)
 	if errors.Is(err, backend.ErrBusy) || isExist(err) { // what is there is not ours
-		r.n.Undo = r.n.Undo[:len(r.n.Undo)-1]
-		err = errors.Join(err, r.save(ctx, "unmade"))
+		err = errors.Join(err, r.unmade(ctx))
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", d.Target, err)
@@ -277,8 +276,8 @@ func (r *mending) place(ctx context.Context) error {
 		if d.draft == d.to {
 			continue
 		}
-		aside := r.aside(d.to)
-		if err := r.rename(ctx, d.to, aside); err != nil {
+		aside, err := r.setAside(ctx, d.to)
+		if err != nil {
 			return err
 		}
 		r.said = append(r.said, "the image that was there is now "+aside)
@@ -290,11 +289,6 @@ func (r *mending) place(ctx context.Context) error {
 		return nil
 	}
 	return r.placeFiles(ctx)
-}
-
-// aside is what is set aside is called.
-func (r *mending) aside(p string) string {
-	return p + ".before-restore-" + r.at.UTC().Format("20060102T150405Z")
 }
 
 // define defines the domain.

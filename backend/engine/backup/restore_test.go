@@ -3,12 +3,15 @@ package backup
 import (
 	"bytes"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"berth/backend"
+	"berth/backend/engine/clock"
 )
 
 // Whatever fails, the host is as it was: the definition, the images, the
@@ -178,4 +181,45 @@ func FuzzParseXML(f *testing.F) {
 			t.Errorf("%q became %q, then %q", text, n.String(), again.String())
 		}
 	})
+}
+
+// Two restores within a second set aside two files, and what one that failed
+// undoes is its own doing alone.
+func TestRestoresSetAsideUnderNamesOfTheirOwn(t *testing.T) {
+	r := newRestored(t)
+	at := time.Now()
+	r.opt.Clock = standing{at}
+	r.start()
+	path := func() (p string) {
+		r.known(func(s *fakeState) { p = s.VMs["web1"].Disks["vda"] })
+		return p
+	}()
+	for range 2 {
+		r.ends(r.restore(""), backend.TransferDone)
+	}
+	kept, err := filepath.Glob(path + ".before-restore-*")
+	if err != nil || len(kept) != 2 {
+		t.Errorf("set aside: %q, %v", kept, err)
+	}
+	before := r.everything()
+	r.host.hook = func(op string) error { // somebody takes the name in between
+		if op == "rename" {
+			return fs.ErrExist
+		}
+		return nil
+	}
+	r.ends(r.restore(""), backend.TransferFailed)
+	r.host.hook = nil
+	if after := r.everything(); after != before {
+		t.Errorf("before:\n%s\nafter:\n%s", before, after)
+	}
+}
+
+// standing is a clock that stands still but for its timers.
+type standing struct{ at time.Time }
+
+func (c standing) Now() time.Time { return c.at }
+
+func (c standing) Timer(d time.Duration) (<-chan time.Time, func() bool) {
+	return clock.Wall{}.Timer(d)
 }

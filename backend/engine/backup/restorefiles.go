@@ -96,7 +96,7 @@ func (r *mending) placeFile(ctx context.Context, to string, content []byte) erro
 		if r.x.Spec.Restore.NewName != "" {
 			return fmt.Errorf("%w: %s", fs.ErrExist, backend.Clean(to))
 		}
-		if err := r.rename(ctx, to, r.aside(to)); err != nil {
+		if _, err := r.setAside(ctx, to); err != nil {
 			return err
 		}
 	}

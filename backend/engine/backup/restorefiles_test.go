@@ -109,6 +109,16 @@ func TestSnapshotsAreRedefinedWhereThatIsSound(t *testing.T) {
 			t.Errorf("it does not say %q: %s", want, x.Words)
 		}
 	}
+	r.known(func(s *fakeState) { s.VMs["web1"].Snapshots = append(s.VMs["web1"].Snapshots, "inside") })
+	x = r.ends(r.restore(""), backend.TransferDone)
+	if !strings.Contains(x.Words, "snapshot inside is listed still, but is not to be gone back to") || strings.Contains(x.Words, "snapshot first") {
+		t.Errorf("once more: %s", x.Words)
+	}
+	r.known(func(s *fakeState) {
+		if got := s.VMs["web1"].Snapshots; len(got) != 3 {
+			t.Errorf("those that were there were redefined: %q", got)
+		}
+	})
 	x = r.ends(r.restore("copy"), backend.TransferDone)
 	if !strings.Contains(x.Words, "snapshot first is left out: it is of the VM that this is a copy of") {
 		t.Errorf("of a copy: %s", x.Words)

@@ -18,6 +18,7 @@ import (
 type snapshot struct {
 	*node
 	left string // why it is left out; empty: it is redefined
+	here bool   // libvirt has it: the VM was not undefined
 }
 
 func (s *snapshot) name() string   { return s.find("name").text() }
@@ -38,14 +39,18 @@ func (r *mending) snapshots(ctx context.Context) {
 			return
 		}
 		s := all[i]
-		if s.left == "" {
+		if s.left == "" && !s.here {
 			s.left = r.redefine(ctx, s)
 		}
 		all = slices.Delete(all, i, i+1)
 		if s.left == "" {
 			continue
 		}
-		r.said = append(r.said, fmt.Sprintf("snapshot %s is left out: %s", backend.Clean(s.name()), s.left))
+		what := "is left out"
+		if s.here {
+			what = "is listed still, but is not to be gone back to"
+		}
+		r.said = append(r.said, fmt.Sprintf("snapshot %s %s: %s", backend.Clean(s.name()), what, s.left))
 		for _, child := range all {
 			if child.parent() == s.name() && child.left == "" {
 				child.left = "its parent is"
@@ -68,9 +73,19 @@ func (r *mending) readSnapshots(ctx context.Context) (all []*snapshot, err error
 	if r.x.Spec.Restore.DisksOnly {
 		return nil, nil
 	}
+	here := map[string]bool{}
 	for _, f := range r.m.Files {
 		if f.Kind != "snapshot" {
 			continue
+		}
+		if len(all) == 0 && r.was != "" {
+			d, err := r.host.Detail(ctx, r.vm)
+			if err != nil {
+				return nil, err
+			}
+			for _, s := range d.Snapshots {
+				here[s.Name] = true
+			}
 		}
 		text, err := r.repo.ReadFile(ctx, &r.m, f)
 		if err != nil {
@@ -82,6 +97,7 @@ func (r *mending) readSnapshots(ctx context.Context) (all []*snapshot, err error
 			continue
 		}
 		s := &snapshot{node: n}
+		s.here = here[s.name()]
 		if s.left, err = r.unsound(ctx, s); err != nil {
 			return nil, err
 		}

@@ -43,10 +43,43 @@ func (r *mending) rename(ctx context.Context, from, to string) error {
 	if err := r.will(ctx, undo{Op: undoRename, Path: from, To: to}); err != nil {
 		return err
 	}
-	if err := r.files.RenameFile(ctx, from, to); err != nil {
+	err := r.files.RenameFile(ctx, from, to)
+	if isExist(err) { // what is there is not ours to move back
+		err = errors.Join(err, r.unmade(ctx))
+	}
+	if err != nil {
 		return err
 	}
 	return r.task.at("renamed")
+}
+
+// unmade takes the last step off the note: it was refused, and what is there is
+// somebody else's.
+func (k *task) unmade(ctx context.Context) error {
+	k.n.Undo = k.n.Undo[:len(k.n.Undo)-1]
+	return k.save(ctx, "unmade")
+}
+
+// asideMost is how many names are tried for what is set aside.
+const asideMost = 100
+
+// setAside renames a file to a name that nothing has.
+func (r *mending) setAside(ctx context.Context, p string) (aside string, err error) {
+	name := p + ".before-restore-" + r.at.UTC().Format("20060102T150405Z")
+	for i := range asideMost {
+		aside = name
+		if i > 0 {
+			aside += fmt.Sprintf("-%d", i+1)
+		}
+		there, err := exists(ctx, r.files, aside)
+		if err != nil {
+			return "", err
+		}
+		if !there {
+			return aside, r.rename(ctx, p, aside)
+		}
+	}
+	return "", fmt.Errorf("%w: %s", fs.ErrExist, backend.Clean(aside))
 }
 
 // undoRestore undoes what the note says, the latest first. What was never done
