@@ -158,12 +158,12 @@ func (a *app) exportDisk(ctx context.Context, r *openRepo, m *repo.Manifest, e e
 		}
 		return &backend.OpError{Op: "export to", Target: backend.Clean(e.to), Err: err}
 	}
-	dir, err := os.MkdirTemp(filepath.Dir(e.to), ".berth-export-") // on the same file system, and for us alone
+	d, err := newExportDraft(filepath.Dir(e.to))
 	if err != nil {
 		return fault(pathReason(err))
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	draft := filepath.Join(dir, "image")
+	defer func() { err = errors.Join(err, d.close()) }()
+	draft := filepath.Join(d.path, "image")
 	meter := a.meter("exporting " + backend.Clean(e.disk.Target))
 	defer meter.end()
 	if format == "raw" {

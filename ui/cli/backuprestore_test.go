@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -18,7 +19,24 @@ func TestExportIsWholeAndOverwritesNothing(t *testing.T) {
 	if err := os.Mkdir(into, 0o700); err != nil {
 		t.Fatal(err)
 	}
+	killed := filepath.Join(into, exportPrefix+"1")
+	if err := errors.Join(os.Mkdir(killed, 0o700), os.WriteFile(filepath.Join(killed, "image"), content, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	other, err := newExportDraft(into)
+	if err != nil {
+		t.Fatal(err)
+	}
 	r.must("web1-vda.raw", "export", "web1", "--format", "raw", "--into", into)
+	if _, err := os.Stat(other.path); err != nil {
+		t.Errorf("what somebody works in: %v", err)
+	}
+	if err := other.close(); err != nil {
+		t.Error(err)
+	}
+	if info, err := os.Stat(filepath.Join(into, "web1-vda.raw")); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("others can read it: %v, %v", info, err)
+	}
 	got, err := os.ReadFile(filepath.Join(into, "web1-vda.raw"))
 	if err != nil || !bytes.Equal(got, content) {
 		t.Errorf("%d bytes, %v", len(got), err)
