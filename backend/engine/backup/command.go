@@ -67,26 +67,55 @@ const (
 	commandOutput = 4 << 10
 )
 
-// command tells a schedule's command of a run's outcome, and notes when that
-// goes wrong.
-func (m *Manager) command(ctx context.Context, s backend.Schedule, o Outcome) {
+// command tells a schedule's command of a run's outcome, unless that is under
+// way, and ends the run. When the engine ends first the next one tells it anew:
+// rather twice than not at all.
+func (m *Manager) command(ctx context.Context, s backend.Schedule, r round) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.telling[s.ID] {
+		return
+	}
+	m.telling[s.ID] = true
 	m.work.Go(func() {
-		err := runCommand(ctx, s.Command, o, commandDeadline)
-		if err == nil {
-			return
+		err := m.tellCommand(ctx, &s, &r)
+		if ctx.Err() == nil {
+			err = m.told(ctx, &s, err)
 		}
-		// That the event is lost too is no reason for more.
-		_ = m.update(ctx, func(tx *store.Tx) error {
-			kept, err2 := tx.Schedule(s.ID)
-			if err2 != nil {
-				return err2
-			}
-			kept.LastBad = strings.TrimPrefix(kept.LastBad+"; "+words(err), "; ")
-			if _, err := tx.PutSchedule(kept); err != nil {
-				return err
-			}
-			return tx.AddEvent(scheduleEvent(&s, m.o.Clock.Now(), "command failed", words(err)))
-		})
+		m.mu.Lock()
+		delete(m.telling, s.ID)
+		m.mu.Unlock()
+		if err == nil {
+			m.wakeUp()
+		}
+	})
+}
+
+func (m *Manager) tellCommand(ctx context.Context, s *backend.Schedule, r *round) error {
+	var transfers []backend.Transfer
+	err := m.o.Store.View(ctx, func(tx *store.Tx) (err error) {
+		transfers, err = tx.Transfers(store.TransferFilter{IDs: append([]backend.TransferID{}, r.All...)})
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return runCommand(ctx, s.Command, outcomeOf(s, r, r.Ended, transfers), commandDeadline)
+}
+
+// told ends a run whose command was told, and notes what went wrong with that.
+func (m *Manager) told(ctx context.Context, s *backend.Schedule, failed error) error {
+	return m.update(ctx, func(tx *store.Tx) error {
+		kept, err := tx.Schedule(s.ID)
+		if errors.Is(err, backend.ErrInvalid) {
+			return nil // it was removed meanwhile
+		}
+		if err != nil || failed == nil {
+			return errors.Join(err, putRound(tx, s.ID, round{}))
+		}
+		kept.LastBad = strings.TrimPrefix(kept.LastBad+"; "+words(failed), "; ")
+		_, err = tx.PutSchedule(kept)
+		return errors.Join(err, putRound(tx, s.ID, round{}), tx.AddEvent(scheduleEvent(s, m.o.Clock.Now(), "command failed", words(failed))))
 	})
 }
 

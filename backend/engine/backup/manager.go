@@ -33,8 +33,9 @@ type Manager struct {
 	running map[backend.TransferID]*run
 	ended   []*run // whose end is not in the store yet
 	pruned  time.Time
-	opens   time.Time // when a transfer was there last that opens repositories; zero: their keys are forgotten
-	retired bool      // by a fault of a test's: nothing is written any more
+	opens   time.Time      // when a transfer was there last that opens repositories; zero: their keys are forgotten
+	telling map[int64]bool // schedules whose command is being told
+	retired bool           // by a fault of a test's: nothing is written any more
 }
 
 // run is one transfer under way.
@@ -58,7 +59,7 @@ func New(o Options) (*Manager, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	m := &Manager{o: o, poke: make(chan struct{}, 1), running: map[backend.TransferID]*run{}}
+	m := &Manager{o: o, poke: make(chan struct{}, 1), running: map[backend.TransferID]*run{}, telling: map[int64]bool{}}
 	m.hosts = &hosts{o: &m.o, open: map[string]*openHost{}}
 	m.busy.Store(true) // until it has looked
 	return m, nil

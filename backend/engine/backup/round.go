@@ -12,7 +12,8 @@ import (
 // transfers have ended.
 func (m *Manager) further(ctx context.Context, s *backend.Schedule, r round) (moved bool, err error) {
 	if r.Stage == stageCommand {
-		return false, nil // it runs; its end comes by itself
+		m.command(ctx, *s, r)
+		return false, nil // its end comes by itself
 	}
 	var ended []backend.Transfer
 	err = m.o.Store.View(ctx, func(tx *store.Tx) (err error) {
@@ -68,7 +69,7 @@ func (m *Manager) enter(ctx context.Context, s *backend.Schedule, r round, good 
 				return err
 			}
 		default:
-			return m.over(ctx, tx, s, r)
+			return m.over(tx, s, r)
 		}
 		return putRound(tx, s.ID, r)
 	})
@@ -81,8 +82,9 @@ func roundName(s *backend.Schedule) string {
 	return fmt.Sprintf("schedule %d", s.ID)
 }
 
-// over ends a run: what came of it is noted, and told to the command.
-func (m *Manager) over(ctx context.Context, tx *store.Tx, s *backend.Schedule, r round) error {
+// over ends a run: what came of it is noted. When there is a command, the run is
+// open until that was told.
+func (m *Manager) over(tx *store.Tx, s *backend.Schedule, r round) error {
 	now := m.o.Clock.Now()
 	s.LastBad = backend.Clean(joined(r.Bad))
 	kept, err := tx.Schedule(s.ID)
@@ -100,12 +102,9 @@ func (m *Manager) over(ctx context.Context, tx *store.Tx, s *backend.Schedule, r
 	if err := tx.AddEvent(scheduleEvent(s, now, what, detail)); err != nil {
 		return err
 	}
-	if s.Command != "" {
-		transfers, err := tx.Transfers(store.TransferFilter{IDs: append([]backend.TransferID{}, r.All...)})
-		if err != nil {
-			return err
-		}
-		m.command(context.WithoutCancel(ctx), *s, outcomeOf(s, &r, now, transfers))
+	if s.Command == "" {
+		return putRound(tx, s.ID, round{})
 	}
-	return putRound(tx, s.ID, round{})
+	r.Stage, r.Ended = stageCommand, now
+	return putRound(tx, s.ID, r)
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"berth/backend"
@@ -23,6 +24,7 @@ type round struct {
 	Bad    []string             `json:"bad,omitempty"`
 	VMs    []backend.UUID       `json:"vms,omitempty"`
 	Missed int                  `json:"missed,omitempty"`
+	Ended  time.Time            `json:"ended,omitzero"` // only its command is to be told still
 }
 
 type stage string
@@ -230,13 +232,18 @@ func (m *Manager) choose(ctx context.Context, s *backend.Schedule) (vms []chosen
 	if len(names) == 0 {
 		names = m.hosts.names()
 	}
-	for _, name := range names {
-		list, err := m.poll(ctx, name)
-		if err != nil {
-			trouble = append(trouble, fmt.Errorf("%s: %w", name, err))
+	lists, errs := make([][]backend.VM, len(names)), make([]error, len(names))
+	var all sync.WaitGroup
+	for i, name := range names { // one that does not answer keeps no other waiting
+		all.Go(func() { lists[i], errs[i] = m.poll(ctx, name) })
+	}
+	all.Wait()
+	for i, name := range names {
+		if errs[i] != nil {
+			trouble = append(trouble, fmt.Errorf("%s: %w", name, errs[i]))
 			continue
 		}
-		for _, vm := range list {
+		for _, vm := range lists[i] {
 			if !vm.Persistent || !s.All && !slices.Contains(vm.Tags, s.Tag) {
 				continue
 			}

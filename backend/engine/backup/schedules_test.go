@@ -114,6 +114,31 @@ func TestAScheduleThatWasMissed(t *testing.T) {
 	}
 }
 
+// A schedule forgets what its retention does not keep of its own VMs, and nothing
+// of others.
+func TestAScheduleForgets(t *testing.T) {
+	r := newRig(t)
+	r.vm("gold1", true)
+	r.vm("web1", true)
+	r.start()
+	for _, name := range []string{"gold1", "gold1", "web1", "web1"} {
+		r.ends(r.backup(name), backend.TransferDone)
+	}
+	id := r.schedule(backend.Schedule{Name: "nightly", Tag: "gold", Keep: backend.Retention{Last: 2}})
+	r.overdue(id, time.Minute)
+	r.until("the schedule's end", func(*backend.BackupsState) bool { return hasEvent(r.events(), "schedule done nightly") })
+	left := map[string]int{}
+	for _, m := range r.manifests() {
+		left[m.Name]++
+	}
+	if left["gold1"] != 2 || left["web1"] != 2 {
+		t.Errorf("points left: %v", left)
+	}
+	if !hasEvent(r.events(), "forget done nightly: ") {
+		t.Errorf("events %q", r.events())
+	}
+}
+
 // touch changes the store, so that whoever waits looks again.
 func (r *rig) touch() bool {
 	err := r.store.Update(r.Context(), func(tx *store.Tx) error { return tx.SetSetting("touch", time.Now().String()) })
@@ -177,6 +202,42 @@ func TestAScheduleThatFails(t *testing.T) {
 		t.Error("it forgot old points though no new one came")
 	}
 	if !hasEvent(r.events(), "schedule failed") || !hasEvent(r.events(), "command failed") {
+		t.Errorf("%q", r.events())
+	}
+}
+
+// A command that was not told when the engine ended is told by the next one, which
+// does not wait for one that hangs either.
+func TestACommandIsToldByTheNextEngine(t *testing.T) {
+	r := newRig(t)
+	r.vm("web1", true)
+	begun, out := filepath.Join(r.dir, "begun"), filepath.Join(r.dir, "outcome")
+	id := r.schedule(backend.Schedule{Name: "once", All: true, Command: "if [ -e " + begun + " ]; then cat > " + out + "; else touch " + begun + "; sleep 1000; fi"})
+	r.overdue(id, time.Minute)
+	r.start()
+	r.until("the command", func(*backend.BackupsState) bool {
+		_, err := os.Stat(begun)
+		return err == nil || r.touch()
+	})
+	if _, err := r.c.RunSchedule(t.Context(), id); !errors.Is(err, backend.ErrBusy) {
+		t.Errorf("run before its command was told: %v", err)
+	}
+	r.stop()
+	r.start()
+	r.until("the run's end", func(*backend.BackupsState) bool {
+		var note string
+		err := r.store.View(t.Context(), func(tx *store.Tx) (err error) { note, err = tx.ScheduleNote(id); return err })
+		return err == nil && note == "" || r.touch()
+	})
+	var o Outcome
+	b, err := os.ReadFile(out)
+	if err == nil {
+		err = json.Unmarshal(b, &o)
+	}
+	if err != nil || !o.OK || len(o.Transfers) != 1 || o.Ended.Before(o.Started) {
+		t.Errorf("it was told %+v, %v", o, err)
+	}
+	if hasEvent(r.events(), "command failed") {
 		t.Errorf("%q", r.events())
 	}
 }
