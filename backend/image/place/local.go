@@ -3,13 +3,16 @@ package place
 import (
 	"context"
 	"errors"
+	"io"
 	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -144,25 +147,63 @@ func (l *local) CreateExclusive(ctx context.Context, name string, content []byte
 }
 
 func (l *local) List(ctx context.Context, dir string) ([]Entry, error) {
-	all, err := l.read(ctx, dir)
+	var files []Entry
+	err := l.each(ctx, dir, func(e Entry) error {
+		files = append(files, e)
+		return nil
+	})
 	if err != nil {
 		return nil, err
 	}
-	var files []Entry
-	for _, e := range all {
-		if !e.Type().IsRegular() || isDraft(e.Name()) {
-			continue
+	slices.SortFunc(files, func(a, b Entry) int { return strings.Compare(a.Name, b.Name) })
+	return files, nil
+}
+
+// atOnce is how many names of a folder each holds.
+const atOnce = 512
+
+func (l *local) each(ctx context.Context, dir string, f func(Entry) error) error {
+	if !fs.ValidPath(dir) {
+		return &fs.PathError{Op: "list", Path: dir, Err: fs.ErrInvalid}
+	}
+	d, err := again(ctx, func() (*os.File, error) {
+		d, err := os.Open(l.path(dir))
+		return d, inWords("list", dir, err)
+	})
+	if errors.Is(err, fs.ErrNotExist) && dir != "." {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer d.Close() // it was read only
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
 		}
-		info, err := e.Info()
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // it was removed meanwhile
+		some, err := d.ReadDir(atOnce)
+		for _, e := range some {
+			if !e.Type().IsRegular() || isDraft(e.Name()) {
+				continue
+			}
+			info, err := e.Info()
+			if errors.Is(err, fs.ErrNotExist) {
+				continue // it was removed meanwhile
+			}
+			if err != nil {
+				return inWords("list", dir, err)
+			}
+			if err := f(Entry{Name: path.Join(dir, e.Name()), Size: info.Size(), ModTime: info.ModTime()}); err != nil {
+				return err
+			}
+		}
+		if err == io.EOF {
+			return nil
 		}
 		if err != nil {
-			return nil, inWords("list", dir, err)
+			return inWords("list", dir, err)
 		}
-		files = append(files, Entry{Name: path.Join(dir, e.Name()), Size: info.Size(), ModTime: info.ModTime()})
 	}
-	return files, nil
 }
 
 // read reads a folder; one that is not there is empty.

@@ -132,6 +132,23 @@ func Read(ctx context.Context, p Place, name string, limit int64) ([]byte, error
 	return content, f.Close()
 }
 
+// Each calls f for the files that List would return, in any order. A folder may
+// hold so many that a list of them is large: places that can do without.
+func Each(ctx context.Context, p Place, dir string, f func(Entry) error) error {
+	if one, can := p.(interface {
+		each(ctx context.Context, dir string, f func(Entry) error) error
+	}); can {
+		return one.each(ctx, dir, f)
+	}
+	all, err := p.List(ctx, dir)
+	for i := range all {
+		if err := f(all[i]); err != nil {
+			return err
+		}
+	}
+	return err
+}
+
 // Walk lists the files of a folder and of all folders in it.
 func Walk(ctx context.Context, p Place, dir string) ([]Entry, error) {
 	all, err := p.List(ctx, dir)

@@ -12,6 +12,8 @@ import (
 	"path"
 	"slices"
 	"time"
+
+	"berth/backend/image/place"
 )
 
 // takeCensus reads all index files where they are, not in a cache, every byte,
@@ -44,7 +46,7 @@ type taking struct {
 	found    []Damage
 	runs     *scratch
 	parts    []run
-	packs    []censusPack
+	packs    []listedPack
 	unsound  bool // an index file is
 }
 
@@ -53,6 +55,13 @@ type run struct {
 	from, to int64
 	// ids are what its packs' numbers stand for; nil: for themselves.
 	ids []fileID
+}
+
+// listedPack is what the index says of a pack.
+type listedPack struct {
+	id, job fileID
+	size    int64
+	sound   bool // an index file says so of which all can be read
 }
 
 func (t *taking) take(ctx context.Context) (*census, error) {
@@ -77,7 +86,8 @@ func (t *taking) take(ctx context.Context) (*census, error) {
 			return nil, err
 		}
 	}
-	return c, t.merge(ctx, c)
+	err = t.merge(ctx, c)
+	return c, err
 }
 
 // file reads an index file.
@@ -121,12 +131,13 @@ func (t *taking) file(ctx context.Context, id fileID, name string) (err error) {
 func (t *taking) rows(ctx context.Context, f *indexFile) (fault, err error) {
 	part := run{from: t.runs.size, ids: make([]fileID, f.packs)}
 	var none fileID
-	var packs []censusPack
+	first := len(t.packs)
+	t.packs = slices.Grow(t.packs, int(f.packs))
 	fault = f.scanPacks().all(ctx, func(n int64, b []byte) error {
 		var p packInfo
 		p.parse(b)
 		part.ids[n] = p.id
-		packs = append(packs, censusPack{id: p.id, job: p.job, size: p.size, listed: true})
+		t.packs = append(t.packs, listedPack{id: p.id, job: p.job, size: p.size})
 		return nil
 	})
 	w := bufio.NewWriterSize(t.runs, 64<<10)
@@ -151,9 +162,8 @@ func (t *taking) rows(ctx context.Context, f *indexFile) (fault, err error) {
 	}
 	part.to = t.runs.size
 	t.parts = append(t.parts, part)
-	for _, p := range packs {
-		p.listed = fault == nil // else its footer is asked, too
-		t.packs = append(t.packs, p)
+	for i := range t.packs[first:] {
+		t.packs[first+i].sound = fault == nil // else its footer is asked, too
 	}
 	return fault, nil
 }
@@ -198,34 +208,56 @@ func (t *taking) sums(ctx context.Context, f *indexFile, last string) error {
 
 // list lists all packs: those of the index, and those that are there.
 func (t *taking) list(ctx context.Context) ([]censusPack, error) {
-	entries, err := t.r.place.List(ctx, packsDir)
+	type file struct {
+		id   fileID
+		size int64
+	}
+	there := make([]file, 0, len(t.packs))
+	err := place.Each(ctx, t.r.place, packsDir, func(e place.Entry) error {
+		if id, err := parseFileID(path.Base(e.Name)); err == nil {
+			there = append(there, file{id, e.Size})
+		}
+		return nil
+	})
 	if err != nil {
 		return nil, err
 	}
-	all := slices.Grow(t.packs, len(entries))
-	for i := range all {
-		all[i].there = -1
-	}
-	for _, e := range entries {
-		if id, err := parseFileID(path.Base(e.Name)); err == nil {
-			all = append(all, censusPack{id: id, size: e.Size, there: e.Size})
+	slices.SortFunc(there, func(a, b file) int { return bytes.Compare(a.id[:], b.id[:]) })
+	slices.SortStableFunc(t.packs, func(a, b listedPack) int {
+		return cmp.Or(bytes.Compare(a.id[:], b.id[:]), cmp.Compare(btoi(b.sound), btoi(a.sound)))
+	})
+	listed := slices.CompactFunc(t.packs, func(a, b listedPack) bool { return a.id == b.id })
+	t.packs = nil
+	packs := make([]censusPack, 0, max(len(listed), len(there)))
+	for len(listed)+len(there) > 0 {
+		p := censusPack{there: -1}
+		order := 0
+		switch {
+		case len(there) == 0:
+			order = -1
+		case len(listed) == 0:
+			order = 1
+		default:
+			order = bytes.Compare(listed[0].id[:], there[0].id[:])
 		}
-	}
-	slices.SortStableFunc(all, func(a, b censusPack) int { return bytes.Compare(a.id[:], b.id[:]) })
-	var packs []censusPack
-	for _, p := range all {
-		if n := len(packs); n > 0 && packs[n-1].id == p.id {
-			last := &packs[n-1]
-			last.there = max(last.there, p.there)
-			if p.listed && !last.listed {
-				last.listed, last.size, last.job = true, p.size, p.job
-			}
-			continue
+		if order >= 0 {
+			p.id, p.size, p.there = there[0].id, there[0].size, there[0].size
+			there = there[1:]
+		}
+		if order <= 0 {
+			p.id, p.job, p.size, p.listed = listed[0].id, listed[0].job, listed[0].size, listed[0].sound
+			listed = listed[1:]
 		}
 		packs = append(packs, p)
 	}
-	t.packs = nil
 	return packs, nil
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // recover asks packs what they hold that no sound index file lists, as if the

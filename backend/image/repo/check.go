@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"path"
 	"time"
+
+	"berth/backend/image/place"
 )
 
 // CheckOptions say what to look at.
@@ -85,14 +87,14 @@ func (c *checking) run(ctx context.Context) error {
 
 // packs compares the packs that are there with those that the index lists.
 func (c *checking) packs(ctx context.Context) error {
-	entries, err := c.r.place.List(ctx, packsDir)
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
+	err := place.Each(ctx, c.r.place, packsDir, func(e place.Entry) error {
 		if _, err := parseFileID(path.Base(e.Name)); err != nil {
 			c.rep.Notes = append(c.rep.Notes, Note{Kind: "foreign", File: e.Name, Size: e.Size, What: "it is not a pack of berth's"})
 		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	c.rep.Chunks = c.census.rows
 	wrong := false
