@@ -23,7 +23,8 @@ type Backuper interface {
 	ResumeBackup(ctx context.Context, uuid UUID, token string) (BackupSession, error)
 	// Leftovers finds what broken-off backups of berth's left on the host: jobs,
 	// scratch files, checkpoints without a commit. Those of sessions that have
-	// one of the tokens are not left over.
+	// one of the tokens are not left over, nor those of which a host remembers
+	// that somebody looked after them (BackupSession.Watch) lately.
 	Leftovers(ctx context.Context, alive []string) ([]Leftover, error)
 	// CleanUp removes one.
 	CleanUp(ctx context.Context, l Leftover) error

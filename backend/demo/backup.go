@@ -81,6 +81,7 @@ func (h *host) beginBackup(ctx context.Context, r backend.BackupRequest) (backen
 		return nil, err
 	}
 	s, err := v.newSession(r)
+	name := v.row.Name
 	h.leave()
 	if err == nil {
 		if err = s.begin(ctx); err != nil {
@@ -88,7 +89,7 @@ func (h *host) beginBackup(ctx context.Context, r backend.BackupRequest) (backen
 		}
 	}
 	if err != nil {
-		return nil, failed(opBackup, v.row.Name, err, hintBackup(err))
+		return nil, failed(opBackup, name, err, hintBackup(err))
 	}
 	return s, nil
 }

@@ -29,12 +29,13 @@ func (a *app) backupPruneCommand() *cobra.Command {
 		Use:   "prune",
 		Short: "Free what no point needs any more",
 		Long: "Free what no point needs any more. Files of which a part is needed are written\n" +
-			"anew without the rest. What is found to be needed by nothing stays for --grace, and\n" +
+			"anew without the rest, many small ones become one. What is found to be needed by nothing stays for --grace, and\n" +
 			"the first prune after that removes it: so a backup that stood still meanwhile loses\n" +
 			"nothing. It has the repository for itself, and is refused while a backup is written.\n" +
 			"However it ends, every point is whole.\n\n" + repoHelp + "\n\n" +
 			"JSON is one object: dry_run points chunks needed_bytes packs stored_bytes rewritten\n" +
-			"rewritten_bytes removed freed_bytes waiting waiting_bytes others took_s.",
+			"combined (of those) rewritten_bytes removed freed_bytes waiting waiting_bytes others\n" +
+			"took_s.",
 		Args: withUsage(noArguments("it is about the whole repository; berth backup forget takes POINTs")),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := checkFormat(f.output, "text", "json"); err != nil {
@@ -91,6 +92,12 @@ func pruneText(p *repo.PruneReport) string {
 	if p.Rewritten > 0 {
 		text += fmt.Sprintf("; %s written anew (%s)", plural(p.Rewritten, "pack", "packs"), model.Bytes(float64(p.RewroteBytes)))
 	}
+	if p.Combined > 0 {
+		text += fmt.Sprintf(", of which %d were small", p.Combined)
+	}
+	if len(p.Damaged) > 0 {
+		text += fmt.Sprintf("; %s left as they are for damage (berth backup verify)", plural(len(p.Damaged), "pack", "packs"))
+	}
 	if p.Waiting > 0 {
 		text += fmt.Sprintf("; %s in %s no longer needed, for a later prune (--grace 0 frees them now)", model.Bytes(float64(p.Waiting)), plural(p.Condemned, "pack", "packs"))
 	}
@@ -106,6 +113,7 @@ type pruneRecord struct {
 	Packs        int      `json:"packs"`
 	Stored       int64    `json:"stored_bytes"`
 	Rewritten    int      `json:"rewritten"`
+	Combined     int      `json:"combined"`
 	RewroteBytes int64    `json:"rewritten_bytes"`
 	Removed      int      `json:"removed"`
 	Freed        int64    `json:"freed_bytes"`
@@ -116,5 +124,5 @@ type pruneRecord struct {
 }
 
 func newPruneRecord(p *repo.PruneReport) pruneRecord {
-	return pruneRecord{p.DryRun, p.Points, p.Chunks, p.Needed, p.Packs, p.Stored, p.Rewritten, p.RewroteBytes, p.Removed, p.Freed, p.Condemned, p.Waiting, p.Others, spanSeconds(p.Took)}
+	return pruneRecord{p.DryRun, p.Points, p.Chunks, p.Needed, p.Packs, p.Stored, p.Rewritten, p.Combined, p.RewroteBytes, p.Removed, p.Freed, p.Condemned, p.Waiting, p.Others, spanSeconds(p.Took)}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -73,13 +74,7 @@ func (a *app) runBackupVerify(cmd *cobra.Command, f *verifyFlags, args []string)
 		}
 		o.Points = ids
 		m := a.meter("verifying")
-		o.Progress = func(p repo.VerifyProgress) {
-			extra := ""
-			if p.Damages > 0 {
-				extra = fmt.Sprintf("%d damaged", p.Damages)
-			}
-			m.show(p.Done, p.Total, extra)
-		}
+		o.Progress = func(p repo.VerifyProgress) { m.show(p.Done, p.Total, damagedSoFar(p.Damages)) }
 		report, err := r.Verify(ctx, o)
 		m.end()
 		if err != nil {
@@ -88,6 +83,13 @@ func (a *app) runBackupVerify(cmd *cobra.Command, f *verifyFlags, args []string)
 		a.refreshCatalogue(ctx, r)
 		return a.tellReport(f.output, &report, "verified")
 	})
+}
+
+func damagedSoFar(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d damaged", n)
 }
 
 // limiter is nil for no limit.
@@ -124,24 +126,31 @@ func (a *app) backupCheckCommand() *cobra.Command {
 	output := "text"
 	cmd := &cobra.Command{
 		Use:   "check",
-		Short: "Look whether all that points need is there, and mend what is derived",
+		Short: "Look whether all that points need is there, and mend what can be mended",
 		Long: "Look whether all that points need is there, without reading it back (berth backup\n" +
 			"verify does), and find what nobody needs. --rebuild makes the index and the sums\n" +
-			"anew where they are wrong: they are derived, so nothing is lost. The exit code is 1\n" +
-			"when anything is damaged.\n\n" + repoHelp + "\n\n" + damageHelp,
+			"anew where they are wrong: they are derived, so nothing is lost. --repair does that,\n" +
+			"reads everything back, and writes packs anew without damage that no point suffers\n" +
+			"from. What points need stays, damaged or not: the next backup of the VM, which reads\n" +
+			"it again if the disk still has it, makes them whole. The exit code is 1 when anything\n" +
+			"is damaged.\n\n" + repoHelp + "\n\n" + damageHelp,
 		Args: withUsage(noArguments("it looks at the whole repository; berth backup verify takes POINTs")),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := checkFormat(output, "text", "json"); err != nil {
 				return err
 			}
 			run := a.withRepo
-			if o.Rebuild {
+			o.Grace = defaultGrace
+			if o.Rebuild || o.Repair {
 				run = func(cmd *cobra.Command, f *repoFlags, do func(context.Context, *openRepo) error) error {
 					return a.changeRepo(cmd, f, nil, do)
 				}
 			}
 			return run(cmd, &f, func(ctx context.Context, r *openRepo) error {
+				m := a.meter("checking")
+				o.Progress = func(p repo.VerifyProgress) { m.show(p.Done, p.Total, damagedSoFar(p.Damages)) }
 				report, err := r.Check(ctx, o)
+				m.end()
 				if err != nil {
 					return err
 				}
@@ -152,6 +161,7 @@ func (a *app) backupCheckCommand() *cobra.Command {
 	}
 	f.add(cmd)
 	cmd.Flags().BoolVar(&o.Rebuild, "rebuild", false, "make anew what is derived and wrong")
+	cmd.Flags().BoolVar(&o.Repair, "repair", false, "--rebuild, and read everything back and mend what can be")
 	cmd.Flags().BoolVar(&o.Full, "full", false, "compare every file with its sum too")
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "`FORMAT`: text or json")
 	completeFlag(cmd, "output", fixed("text", "json"))
@@ -174,8 +184,21 @@ func (a *app) tellReport(format string, r *repo.Report, word string) error {
 	if format == "json" {
 		return errReported
 	}
-	a.complain(fmt.Errorf("%w: %s found; what they do not touch can still be restored", backend.ErrDamaged, plural(len(r.Damages), "damage", "damages")))
+	a.complain(&backend.OpError{Op: "find everything whole in", Target: "the repository", Hint: mending(r),
+		Err: fmt.Errorf("%w: %s found; what they do not touch can still be restored", backend.ErrDamaged, plural(len(r.Damages), "damage", "damages"))})
 	return errReported
+}
+
+// mending says what to do about damage.
+func mending(r *repo.Report) string {
+	lost := slices.ContainsFunc(r.Damages, func(d repo.Damage) bool { return len(d.Touches) > 0 })
+	switch {
+	case lost:
+		return "back up those VMs again: what their disks still hold is stored anew, and older points are whole again; points that stay damaged can be forgotten"
+	case slices.ContainsFunc(r.Damages, func(d repo.Damage) bool { return !d.Rebuild }):
+		return "berth backup check --repair mends what can be"
+	}
+	return "berth backup check --rebuild"
 }
 
 func plural(n int, one, many string) string {

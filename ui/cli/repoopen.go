@@ -230,7 +230,11 @@ func (a *app) withRepo(cmd *cobra.Command, f *repoFlags, do func(context.Context
 		return ended(ctx, err)
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
-	return ended(ctx, do(ctx, r))
+	err = do(ctx, r)
+	if trouble := r.Trouble(); trouble != nil {
+		a.complain(trouble)
+	}
+	return ended(ctx, err)
 }
 
 // changeRepo is withRepo for what changes the repository.

@@ -22,9 +22,10 @@ import (
 // packs are asked what they hold.
 func (r *Repo) takeCensus(ctx context.Context, sums bool) (*census, []Damage, error) {
 	for try := 1; ; try++ {
-		t := &taking{r: r, withSums: sums, runs: r.newScratch()}
+		t := &taking{r: r, withSums: sums, runs: r.newScratch(), lists: r.newScratch()}
 		c, err := t.take(ctx)
 		t.runs.close()
+		t.lists.close()
 		if err == nil {
 			return c, t.found, nil
 		}
@@ -38,31 +39,30 @@ func (r *Repo) takeCensus(ctx context.Context, sums bool) (*census, []Damage, er
 
 const censusTries = 5
 
-// taking is one takeCensus at work. Rows go to runs, each in order, which are
-// merged in the end.
+// taking is one takeCensus at work. What index files say goes to scratches, of
+// each its rows and its list of packs, and is merged in the end.
 type taking struct {
 	r        *Repo
 	withSums bool
 	found    []Damage
 	runs     *scratch
+	lists    *scratch
 	parts    []run
-	packs    []listedPack
 	unsound  bool // an index file is
 }
 
 // run is rows in order.
 type run struct {
-	from, to int64
-	// ids are what its packs' numbers stand for; nil: for themselves.
-	ids []fileID
+	from, to int64 // in runs
+	// list and packs are where in lists the packs are that its rows' numbers stand
+	// for, and how many; 0: they stand for themselves.
+	list, packs int64
+	sound       bool // all of the index file can be read
 }
 
-// listedPack is what the index says of a pack.
-type listedPack struct {
-	id, job fileID
-	size    int64
-	sound   bool // an index file says so of which all can be read
-}
+// listedLen is a pack in lists: its id, its job, its size. One that cannot be
+// read is zero.
+const listedLen = 40
 
 func (t *taking) take(ctx context.Context) (*census, error) {
 	entries, err := t.r.place.List(ctx, indexDir)
@@ -77,8 +77,8 @@ func (t *taking) take(ctx context.Context) (*census, error) {
 		}
 	}
 	// After the index: packs that it lists and that are not there are lost.
-	c := &census{page: -1}
-	if c.packs, err = t.list(ctx); err != nil {
+	c, err := t.list(ctx)
+	if err != nil {
 		return nil, err
 	}
 	if t.unsound {
@@ -112,8 +112,8 @@ func (t *taking) file(ctx context.Context, id fileID, name string) (err error) {
 			return nil
 		}
 		fault = t.sums(ctx, f, fmt.Sprintf("%x  %s\n", sum, name))
-		if fault == nil || ctx.Err() != nil {
-			return ctx.Err()
+		if fault == nil || ctx.Err() != nil || !isDamage(fault) {
+			return errors.Join(ctx.Err(), fault)
 		}
 		t.found = append(t.found, Damage{Kind: DamagedSums, File: path.Join(sumsDir, id.String()), What: words(fault), Rebuild: true})
 		return nil
@@ -129,17 +129,40 @@ func (t *taking) file(ctx context.Context, id fileID, name string) (err error) {
 // rows makes a run of a file's rows, as far as they can be read: fault is why
 // some could not, err what keeps from going on.
 func (t *taking) rows(ctx context.Context, f *indexFile) (fault, err error) {
-	part := run{from: t.runs.size, ids: make([]fileID, f.packs)}
-	var none fileID
-	first := len(t.packs)
-	t.packs = slices.Grow(t.packs, int(f.packs))
+	part := run{from: t.runs.size, list: t.lists.size, packs: f.packs}
+	w := bufio.NewWriterSize(t.lists, 64<<10)
+	listed := int64(0)
+	upTo := func(n int64) error {
+		var none [listedLen]byte
+		for ; listed < n; listed++ {
+			if _, err := w.Write(none[:]); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 	fault = f.scanPacks().all(ctx, func(n int64, b []byte) error {
 		var p packInfo
 		p.parse(b)
-		part.ids[n] = p.id
-		t.packs = append(t.packs, listedPack{id: p.id, job: p.job, size: p.size})
-		return nil
+		line := append(append(make([]byte, 0, listedLen), p.id[:]...), p.job[:]...)
+		if err = upTo(n); err == nil {
+			_, err = w.Write(binary.BigEndian.AppendUint64(line, uint64(p.size)))
+		}
+		listed = n + 1
+		return err
 	})
+	if err = errors.Join(err, upTo(f.packs), w.Flush(), ctx.Err()); err != nil {
+		return fault, err
+	}
+	if fault != nil && !isDamage(fault) {
+		return fault, nil
+	}
+	return t.chunks(ctx, f, part, fault)
+}
+
+// chunks is the second part of rows.
+func (t *taking) chunks(ctx context.Context, f *indexFile, part run, before error) (fault, err error) {
+	fault = before
 	w := bufio.NewWriterSize(t.runs, 64<<10)
 	var line []byte
 	wrong := f.scanChunks().all(ctx, func(_ int64, b []byte) error {
@@ -149,9 +172,6 @@ func (t *taking) rows(ctx context.Context, f *indexFile) (fault, err error) {
 			fault = cmp.Or(fault, bad)
 			return nil
 		}
-		if part.ids[e.pack] == none {
-			return nil // the page that tells which pack cannot be read
-		}
 		line = (&row{key: keyOf(e.id), pack: e.pack, length: e.length, offset: e.offset}).append(line[:0])
 		_, err = w.Write(line)
 		return err
@@ -160,12 +180,22 @@ func (t *taking) rows(ctx context.Context, f *indexFile) (fault, err error) {
 	if err = errors.Join(err, w.Flush(), ctx.Err()); err != nil {
 		return fault, err
 	}
-	part.to = t.runs.size
+	part.to, part.sound = t.runs.size, fault == nil
 	t.parts = append(t.parts, part)
-	for i := range t.packs[first:] {
-		t.packs[first+i].sound = fault == nil // else its footer is asked, too
-	}
 	return fault, nil
+}
+
+// eachListed calls f for the packs that a run's numbers stand for.
+func (t *taking) eachListed(p *run, f func(id, job fileID, size int64)) error {
+	in := bufio.NewReaderSize(io.NewSectionReader(t.lists, p.list, p.packs*listedLen), 64<<10)
+	var line [listedLen]byte
+	for range p.packs {
+		if _, err := io.ReadFull(in, line[:]); err != nil {
+			return err
+		}
+		f(fileID(line[:16]), fileID(line[16:32]), int64(binary.BigEndian.Uint64(line[32:])))
+	}
+	return nil
 }
 
 // sums compares what SHA256SUMS says with the index.
@@ -206,58 +236,49 @@ func (t *taking) sums(ctx context.Context, f *indexFile, last string) error {
 	return err
 }
 
-// list lists all packs: those of the index, and those that are there.
-func (t *taking) list(ctx context.Context) ([]censusPack, error) {
-	type file struct {
-		id   fileID
-		size int64
+// list lists all packs: those that are there, and those of the index.
+func (t *taking) list(ctx context.Context) (*census, error) {
+	listed := int64(0)
+	for i := range t.parts {
+		listed += t.parts[i].packs
 	}
-	there := make([]file, 0, len(t.packs))
+	c := &census{page: -1, packs: make([]censusPack, 0, listed+64)}
 	err := place.Each(ctx, t.r.place, packsDir, func(e place.Entry) error {
 		if id, err := parseFileID(path.Base(e.Name)); err == nil {
-			there = append(there, file{id, e.Size})
+			c.packs = append(c.packs, censusPack{id: id, size: e.Size, there: e.Size})
 		}
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	slices.SortFunc(there, func(a, b file) int { return bytes.Compare(a.id[:], b.id[:]) })
-	slices.SortStableFunc(t.packs, func(a, b listedPack) int {
-		return cmp.Or(bytes.Compare(a.id[:], b.id[:]), cmp.Compare(btoi(b.sound), btoi(a.sound)))
-	})
-	listed := slices.CompactFunc(t.packs, func(a, b listedPack) bool { return a.id == b.id })
-	t.packs = nil
-	packs := make([]censusPack, 0, max(len(listed), len(there)))
-	for len(listed)+len(there) > 0 {
-		p := censusPack{there: -1}
-		order := 0
-		switch {
-		case len(there) == 0:
-			order = -1
-		case len(listed) == 0:
-			order = 1
-		default:
-			order = bytes.Compare(listed[0].id[:], there[0].id[:])
-		}
-		if order >= 0 {
-			p.id, p.size, p.there = there[0].id, there[0].size, there[0].size
-			there = there[1:]
-		}
-		if order <= 0 {
-			p.id, p.job, p.size, p.listed = listed[0].id, listed[0].job, listed[0].size, listed[0].sound
-			listed = listed[1:]
-		}
-		packs = append(packs, p)
+	order := func() {
+		slices.SortFunc(c.packs, func(a, b censusPack) int { return bytes.Compare(a.id[:], b.id[:]) })
 	}
-	return packs, nil
-}
-
-func btoi(b bool) int {
-	if b {
-		return 1
+	order()
+	var gone []censusPack // the index lists them, and they are not there
+	for i := range t.parts {
+		part := &t.parts[i]
+		err := t.eachListed(part, func(id, job fileID, size int64) {
+			n, there := c.number(id)
+			switch {
+			case id == fileID{}: // its page cannot be read
+			case !there:
+				gone = append(gone, censusPack{id: id, job: job, size: size, there: -1, listed: part.sound})
+			case part.sound && !c.packs[n].listed:
+				c.packs[n].listed, c.packs[n].size, c.packs[n].job = true, size, job
+			}
+		})
+		if err != nil {
+			return nil, err
+		}
 	}
-	return 0
+	if len(gone) > 0 {
+		c.packs = append(c.packs, gone...)
+		order()
+		c.packs = slices.CompactFunc(c.packs, func(a, b censusPack) bool { return a.id == b.id })
+	}
+	return c, nil
 }
 
 // recover asks packs what they hold that no sound index file lists, as if the
@@ -314,13 +335,23 @@ func (t *taking) recover(ctx context.Context, c *census) error {
 func (t *taking) merge(ctx context.Context, c *census) error {
 	c.file = t.r.newScratch()
 	runs := make([]*runReader, 0, len(t.parts))
-	for _, p := range t.parts {
+	for i := range t.parts {
+		p := &t.parts[i]
 		x := &runReader{file: t.runs, at: p.from, end: p.to}
-		for _, id := range p.ids {
-			n, _ := c.number(id) // a zero one is of no row
-			x.numbers = append(x.numbers, uint32(n))
+		if p.packs > 0 {
+			x.numbers = make([]uint32, 0, p.packs)
 		}
-		if err := x.next(); err != nil {
+		err := t.eachListed(p, func(id, _ fileID, _ int64) {
+			n, known := c.number(id)
+			if !known {
+				n = int(noPack)
+			}
+			x.numbers = append(x.numbers, uint32(n))
+		})
+		if err == nil {
+			err = x.next()
+		}
+		if err != nil {
 			return err
 		}
 		runs = append(runs, x)
@@ -381,25 +412,30 @@ type runReader struct {
 
 const runBuf = 512 * rowLen
 
+// next reads the next row of a pack that is known.
 func (x *runReader) next() error {
-	if len(x.rest) == 0 {
-		if x.at == x.end {
+	for {
+		if len(x.rest) == 0 && x.at == x.end {
 			x.ended = true
 			return nil
 		}
-		if x.buf == nil {
-			x.buf = make([]byte, min(runBuf, x.end-x.at))
+		if len(x.rest) == 0 {
+			if x.buf == nil {
+				x.buf = make([]byte, min(runBuf, x.end-x.at))
+			}
+			x.rest = x.buf[:min(int64(len(x.buf)), x.end-x.at)]
+			if err := readFull(x.file, x.rest, x.at); err != nil {
+				return err
+			}
+			x.at += int64(len(x.rest))
 		}
-		x.rest = x.buf[:min(int64(len(x.buf)), x.end-x.at)]
-		if err := readFull(x.file, x.rest, x.at); err != nil {
-			return err
+		x.row.parse(x.rest)
+		x.rest = x.rest[rowLen:]
+		if x.numbers != nil {
+			x.row.pack = x.numbers[x.row.pack]
 		}
-		x.at += int64(len(x.rest))
+		if x.row.pack != noPack {
+			return nil
+		}
 	}
-	x.row.parse(x.rest)
-	x.rest = x.rest[rowLen:]
-	if x.numbers != nil {
-		x.row.pack = x.numbers[x.row.pack]
-	}
-	return nil
 }

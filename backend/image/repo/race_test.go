@@ -1,0 +1,5 @@
+//go:build race
+
+package repo
+
+func init() { raceDetector = true }
