@@ -35,7 +35,8 @@ func (w *work) begin(ctx context.Context) error {
 		return err
 	}
 	if facts.Job != "" {
-		return &backend.OpError{Op: "back up", Target: w.x.Spec.Name, Err: fmt.Errorf("%w: %s", backend.ErrBusy, facts.Job), Hint: "it is tried again"}
+		return &backend.OpError{Op: "back up", Target: w.x.Spec.Name, Err: fmt.Errorf("%w: %s", backend.ErrBusy, facts.Job),
+			Hint: "wait for it to end, or end it: virsh domjobabort " + w.x.Spec.VM.UUID.String()}
 	}
 	since, err := w.chooseBase(ctx, &facts)
 	if err != nil {

@@ -3,6 +3,7 @@ package backup
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"strings"
 
@@ -60,4 +61,12 @@ func words(err error) string {
 		return ""
 	}
 	return backend.Clean(strings.ReplaceAll(err.Error(), "\n", "; "))
+}
+
+// count is "1 point" or "2 points".
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }

@@ -73,7 +73,7 @@ func verdict(r *repo.Report) string {
 	if r.Sample > 0 && r.Sample < 100 {
 		part = fmt.Sprintf(" (%g %% of them, chosen by chance)", r.Sample)
 	}
-	return fmt.Sprintf("%d chunks%s of %d points are right", r.Chunks, part, r.Points)
+	return fmt.Sprintf("%s%s of %s read back right", count(r.Chunks, "chunk"), part, count(r.Points, "point"))
 }
 
 // damagesTold is how many damages a transfer's words name.
@@ -145,12 +145,12 @@ func (k *task) forgetIn(ctx context.Context, r *opened) (said string, err error)
 			return "", err
 		}
 		err := r.Forget(ctx, ids...)
-		k.record("backup-forget", fmt.Sprintf("%d points of %s", len(ids), k.x.Spec.Repo.URL), err)
+		k.record("backup-forget", count(len(ids), "point")+" of "+k.x.Spec.Repo.URL, err)
 		if err != nil {
 			return "", err
 		}
 	}
-	said = fmt.Sprintf("%d points forgotten, %d kept", len(ids), len(points)-len(ids))
+	said = fmt.Sprintf("%s forgotten, %d kept", count(len(ids), "point"), len(points)-len(ids))
 	report, err := r.Prune(ctx, repo.PruneOptions{Grace: pruneGrace, Progress: func(p repo.PruneProgress) {
 		k.meter.with(func(x *backend.Progress) { x.Done, x.Total = p.Done, p.Total })
 	}})
