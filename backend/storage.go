@@ -33,6 +33,13 @@ type Storage interface {
 	DeleteImage(ctx context.Context, path string) error
 }
 
+// ImageFinder is a Storage that finds an image by any of its names.
+type ImageFinder interface {
+	// FindImage returns the image at a path, which may lead to it by way of
+	// symbolic links; ErrNoStorage when there is none.
+	FindImage(ctx context.Context, path string) (Image, error)
+}
+
 // Pool is a storage pool.
 type Pool struct {
 	Host      string
@@ -149,8 +156,9 @@ type DiskAccess struct {
 // ImageOpener opens disk images on a host for their content, whatever their
 // format.
 type ImageOpener interface {
-	// OpenImage opens an image for reading. It is not locked: whoever must know
-	// that nobody writes has to see to it.
+	// OpenImage opens an image for reading. A format other than raw is locked as
+	// QEMU locks images, so that no VM writes to it (ErrLocked when one does); of
+	// a raw one whoever must know that nobody writes has to see to it.
 	OpenImage(ctx context.Context, path, format string) (OpenImage, error)
 	// MakeImage makes an image of that size and opens it for writing. It must
 	// not exist. It appears whole at Close, or never.

@@ -69,8 +69,20 @@ func Busy(path string) (err error) {
 	return nil
 }
 
-// hold opens an image and keeps VMs and tools of QEMU's from writing to it
-// until the file is closed. With force it does so only if it can.
+// Hold keeps VMs and tools of QEMU's from writing to an image until it is
+// closed. It fails with backend.ErrBusy while one does; hint says what to do.
+func Hold(path, hint string) (io.Closer, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, opError("open", path, err, "")
+	}
+	if err := lock(f); err != nil {
+		return nil, errors.Join(opError("read", path, err, hint), f.Close())
+	}
+	return f, nil
+}
+
+// hold is Hold for who needs the file; with force it holds only if it can.
 func hold(path string, force bool) (*os.File, error) {
 	f, err := os.Open(path)
 	if err != nil {

@@ -112,7 +112,7 @@ func (o *offSession) offer(ctx context.Context) error {
 		if d.Incremental {
 			bitmap = o.t.Since
 		}
-		i, err := openOn(ctx, o.m, d.Path, d.Format, bitmap)
+		i, err := openOn(ctx, o.m, served{path: d.Path, format: d.Format, bitmap: bitmap})
 		if err != nil {
 			return fmt.Errorf("disk %s: %w", d.Target, err)
 		}

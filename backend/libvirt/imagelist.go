@@ -345,7 +345,16 @@ func (c *catalogue) header(ctx context.Context, i *backend.Image) error {
 	return nil
 }
 
-// find looks for one image in a fresh list.
+// FindImage implements backend.ImageFinder.
+func (h *Host) FindImage(ctx context.Context, at string) (backend.Image, error) {
+	i, err := h.findImage(ctx, at)
+	if err != nil {
+		return backend.Image{}, failed("look at", at, err)
+	}
+	return *i, nil
+}
+
+// findImage looks for one image in a fresh list.
 func (h *Host) findImage(ctx context.Context, at string) (*backend.Image, error) {
 	c, err := h.catalogue(ctx)
 	if err != nil {

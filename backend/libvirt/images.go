@@ -15,7 +15,10 @@ import (
 	"berth/backend/libvirt/dial"
 )
 
-var _ backend.ImageOpener = (*Host)(nil)
+var (
+	_ backend.ImageOpener = (*Host)(nil)
+	_ backend.ImageFinder = (*Host)(nil)
+)
 
 // openImage is an image that is open for reading.
 type openImage struct {
@@ -48,34 +51,35 @@ func (h *Host) OpenImage(ctx context.Context, path, format string) (backend.Open
 	if err != nil {
 		return nil, failed(op, path, err)
 	}
-	o, err := openOn(ctx, m, path, format, "")
+	o, err := openOn(ctx, m, served{path: path, format: format, held: true})
 	if err != nil {
 		return nil, failed(op, path, err)
 	}
 	return o, nil
 }
 
-// openOn opens an image on m, with one of its stored bitmaps.
-func openOn(ctx context.Context, m dial.Machine, path, format, bitmap string) (*openImage, error) {
-	here, local := m.Local(path)
-	if format == "raw" && local {
-		return openRaw(ctx, m, path, here)
+// openOn opens an image on m for reading. An empty format is found out.
+func openOn(ctx context.Context, m dial.Machine, s served) (*openImage, error) {
+	here, local := m.Local(s.path)
+	if s.format == "raw" && local {
+		return openRaw(ctx, m, s.path, here)
 	}
-	if _, err := m.Stat(ctx, path); err != nil {
-		return nil, absentFile(path, err)
+	if _, err := m.Stat(ctx, s.path); err != nil {
+		return nil, absentFile(s.path, err)
 	}
-	i, err := inspect(ctx, m, path, format)
+	i, err := inspect(ctx, m, s.path, s.format)
 	if err != nil {
 		return nil, err
 	}
 	if i.Format == "raw" && local {
-		return openRaw(ctx, m, path, here)
+		return openRaw(ctx, m, s.path, here)
 	}
-	v, err := serve(ctx, m, served{path: path, format: i.Format, bitmap: bitmap})
+	s.format = i.Format
+	v, err := serve(ctx, m, s)
 	if err != nil {
 		return nil, err
 	}
-	return &openImage{at: v.access(i.Virtual, bitmap), v: v}, nil
+	return &openImage{at: v.access(i.Virtual, s.bitmap), v: v}, nil
 }
 
 // openRaw makes sure that this process may read the file.

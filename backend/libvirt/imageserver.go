@@ -51,11 +51,12 @@ type served struct {
 	path, format string
 	bitmap       string // to be offered as a dirty bitmap; empty: none
 	write        bool
+	held         bool // locked against those who write, where the format locks at all
 }
 
 // node describes the image to QEMU (qapi/block-core.json, BlockdevOptions).
-// The image is not locked: its VM may be started meanwhile, which whoever
-// reads finds out.
+// An image that is not held is not locked: its VM may be started meanwhile,
+// which whoever reads finds out.
 func (s served) node(device bool) string {
 	kind := "file"
 	if device {
@@ -65,7 +66,7 @@ func (s served) node(device bool) string {
 	node := map[string]any{"driver": s.format, "file": file}
 	if s.write {
 		node["discard"], file["discard"] = "unmap", "unmap"
-	} else {
+	} else if !s.held {
 		node["force-share"] = true
 	}
 	b, err := json.Marshal(node)

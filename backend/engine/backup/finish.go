@@ -111,7 +111,7 @@ func (m *Manager) conclude(ctx context.Context, x backend.Transfer, n note, stat
 				return err
 			}
 		}
-		n := note{Journal: n.Journal, VMs: n.VMs}
+		n := note{Journal: n.Journal, VMs: n.VMs, Made: n.Made}
 		if err := errors.Join(tx.PutTransfer(x), putNote(tx, x.ID, n)); err != nil {
 			return err
 		}

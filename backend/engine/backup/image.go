@@ -1,11 +1,11 @@
 package backup
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"sync"
+	"io"
+	"slices"
 
 	"berth/backend"
 	"berth/backend/image"
@@ -14,21 +14,14 @@ import (
 )
 
 // copying is a copy of an image's content to one or several others of its host:
-// one read, written to all side by side, each read back.
+// one read, written to all side by side, each read back before it gets its name.
 type copying struct {
 	*task
-	host   backend.ImageOpener
+	host   backend.Host
+	images backend.ImageOpener
 	from   string // formats
 	to     string
 	copies []*copied
-}
-
-// copied is one target.
-type copied struct {
-	path string
-	img  backend.NewImage
-	w    disk.Writer
-	err  error
 }
 
 // image copies or converts an image. A target that fails is named, and the
@@ -40,42 +33,43 @@ func (k *task) image(ctx context.Context) (result, error) {
 	}
 	s := &k.x.Spec.Image
 	k.meter.phase(backend.PhasePreparing)
-	c := &copying{task: k, from: s.Format, to: s.To}
-	if err := c.look(ctx, h); err != nil {
+	c := &copying{task: k, host: h, from: s.Format, to: s.To}
+	if err := c.look(ctx); err != nil {
 		return result{}, err
 	}
 	if s.Compress {
 		return k.compress(ctx, h, c.from, c.to)
 	}
 	var ok bool
-	if c.host, ok = h.(backend.ImageOpener); !ok {
+	if c.images, ok = h.(backend.ImageOpener); !ok {
 		return result{}, fmt.Errorf("%w: images cannot be written on %s from here", backend.ErrUnsupported, h.Name())
 	}
 	err = c.all(ctx)
 	k.record(string(k.x.Spec.Kind), s.Source, err)
-	return result{words: fmt.Sprintf("%d copies, each read back", len(c.copies))}, err
+	return result{words: copiesWords(len(c.copies))}, err
+}
+
+// copiesWords says what was made.
+func copiesWords(n int) string {
+	if n == 1 {
+		return "1 copy, read back"
+	}
+	return fmt.Sprintf("%d copies, each read back", n)
 }
 
 // look finds the image's format, and refuses one that a VM writes to.
-func (c *copying) look(ctx context.Context, h backend.Host) error {
-	if s, ok := h.(backend.Storage); ok {
-		images, err := s.Images(ctx)
+func (c *copying) look(ctx context.Context) error {
+	if f, ok := c.host.(backend.ImageFinder); ok {
+		img, err := f.FindImage(ctx, c.x.Spec.Image.Source)
 		if err != nil {
 			return err
 		}
-		for i := range images {
-			img := &images[i]
-			if img.Path != c.x.Spec.Image.Source {
-				continue
-			}
-			if c.from == "" {
-				c.from = img.Format
-			}
-			for _, u := range img.Users {
-				if u.Active && !u.ReadOnly {
-					return &backend.OpError{Op: "copy", Target: img.Path, Err: fmt.Errorf("%w: %s runs with it as %s", backend.ErrBusy, u.Name, u.Target),
-						Hint: "shut it down, or back it up: that works while it runs"}
-				}
+		if c.from == "" {
+			c.from = img.Format
+		}
+		for _, u := range img.Users {
+			if u.Active && !u.ReadOnly {
+				return &backend.OpError{Op: "copy", Target: img.Path, Err: fmt.Errorf("%w: %s runs with it as %s", backend.ErrBusy, u.Name, u.Target), Hint: heldHint}
 			}
 		}
 	}
@@ -90,6 +84,8 @@ func (c *copying) look(ctx context.Context, h backend.Host) error {
 	}
 	return nil
 }
+
+const heldHint = "shut it down, or back it up: that works while it runs"
 
 // compress has qemu-img make a compressed image, on this machine.
 func (k *task) compress(ctx context.Context, h backend.Host, from, to string) (result, error) {
@@ -109,71 +105,78 @@ func (k *task) compress(ctx context.Context, h backend.Host, from, to string) (r
 	return result{words: "compressed"}, err
 }
 
+// all makes the copies. Nothing has its name before it was read back.
 func (c *copying) all(ctx context.Context) (err error) {
-	s := &c.x.Spec.Image
-	src, err := c.host.OpenImage(ctx, s.Source, c.from)
+	r, open, err := c.source(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, src.Close()) }()
-	r, err := c.o.openDisk(ctx, src.Access())
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, r.Close()) }()
+	defer func() { err = errors.Join(err, open.Close()) }()
 	total, err := toRead(ctx, r, false)
 	if err != nil {
 		return err
 	}
 	c.meter.with(func(p *backend.Progress) { p.Phase, p.Total = backend.PhaseWriting, total*2 })
 	defer c.drop()
-	for _, p := range s.Targets {
-		c.copies = append(c.copies, c.begin(ctx, p, r.Size()))
-	}
+	c.begin(ctx, r.Size(), total)
 	if err := c.chunks(ctx, r, c.write); err != nil {
 		return err
 	}
-	for _, t := range c.copies {
-		c.commit(ctx, t)
-	}
 	c.meter.phase(backend.PhaseVerifying)
-	return c.verify(ctx, r)
-}
-
-func (c *copying) begin(ctx context.Context, path string, size int64) *copied {
-	t := &copied{path: path}
-	if t.img, t.err = c.host.MakeImage(ctx, path, c.to, uint64(size)); t.err == nil {
-		t.w, t.err = c.o.openWriter(ctx, t.img.Access())
+	if err := c.each(func(t *copied) error { return t.reopen(ctx, c.o) }); err != nil {
+		return err
 	}
-	return t
-}
-
-// drop lets go of what has no name yet.
-func (c *copying) drop() {
+	if err := c.chunks(ctx, r, c.compare); err != nil {
+		return err
+	}
+	c.meter.phase(backend.PhaseFinishing)
 	for _, t := range c.copies {
-		if t.w != nil {
-			t.w.Close() //nolint:errcheck // it is deleted, or was flushed
-		}
-		if t.img != nil {
-			t.img.Close() //nolint:errcheck // likewise
+		if err := c.commit(ctx, t); err != nil {
+			return err
 		}
 	}
+	_, err = c.failed()
+	return err
 }
 
-// failed joins what went wrong with targets; left is how many are well.
-func (c *copying) failed() (left int, err error) {
-	for _, t := range c.copies {
-		if t.err != nil {
-			err = errors.Join(err, fmt.Errorf("%s: %w", backend.Clean(t.path), t.err))
-		} else {
-			left++
-		}
+// closers are closed in the reverse of their order.
+type closers []io.Closer
+
+func (list closers) Close() (err error) {
+	for _, x := range slices.Backward(list) {
+		err = errors.Join(err, x.Close())
 	}
-	return left, err
+	return err
+}
+
+// source opens the image. A file of this machine is held, by whatever name it
+// goes, so that no VM writes to it meanwhile; a server holds what it serves.
+func (c *copying) source(ctx context.Context) (_ disk.Reader, open closers, err error) {
+	src, err := c.images.OpenImage(ctx, c.x.Spec.Image.Source, c.from)
+	if err != nil {
+		return nil, nil, err
+	}
+	open = append(open, src)
+	if file := src.Access().File; file != "" {
+		held, err := image.Hold(file, heldHint)
+		if err != nil {
+			return nil, nil, errors.Join(err, open.Close())
+		}
+		open = append(open, held)
+	}
+	r, err := c.o.openDisk(ctx, src.Access())
+	if err != nil {
+		return nil, nil, errors.Join(err, open.Close())
+	}
+	return r, append(open, r), nil
 }
 
 // chunks reads what an image holds besides zeroes, and hands on piece by piece.
+// It ends when no target is left.
 func (c *copying) chunks(ctx context.Context, r disk.Reader, f func(ctx context.Context, b []byte, at int64) error) error {
+	if left, err := c.failed(); left == 0 {
+		return err
+	}
 	buffer := make([]byte, repo.ChunkSize)
 	for at := int64(0); at < r.Size(); {
 		list, err := r.Extents(ctx, at, r.Size()-at)
@@ -200,73 +203,4 @@ func (c *copying) chunks(ctx context.Context, r disk.Reader, f func(ctx context.
 		}
 	}
 	return nil
-}
-
-// write writes a piece to every target that is well.
-func (c *copying) write(ctx context.Context, b []byte, at int64) error {
-	if len(bytes.TrimLeft(b, "\x00")) == 0 {
-		return nil // zeroes become holes
-	}
-	var all sync.WaitGroup
-	for _, t := range c.copies {
-		if t.err == nil {
-			all.Go(func() { t.err = t.w.WriteAt(ctx, b, at) })
-		}
-	}
-	all.Wait()
-	if left, err := c.failed(); left == 0 {
-		return err
-	}
-	return nil
-}
-
-func (c *copying) commit(ctx context.Context, t *copied) {
-	if t.err != nil {
-		return
-	}
-	if t.err = errors.Join(t.w.Flush(ctx), t.w.Close()); t.err == nil {
-		t.err = t.img.Commit(ctx)
-	}
-	t.w = nil
-}
-
-// verify reads source and targets side by side.
-func (c *copying) verify(ctx context.Context, r disk.Reader) error {
-	readers := make([]disk.Reader, len(c.copies))
-	var open []backend.OpenImage
-	defer func() {
-		for _, x := range readers {
-			if x != nil {
-				x.Close() //nolint:errcheck // it was only read
-			}
-		}
-		for _, x := range open {
-			x.Close() //nolint:errcheck // likewise
-		}
-	}()
-	for i, t := range c.copies {
-		if t.err != nil {
-			continue
-		}
-		img, err := c.host.OpenImage(ctx, t.path, c.to)
-		if err == nil {
-			open = append(open, img)
-			readers[i], err = c.o.openDisk(ctx, img.Access())
-		}
-		t.err = err
-	}
-	other := make([]byte, repo.ChunkSize)
-	err := c.chunks(ctx, r, func(ctx context.Context, b []byte, at int64) error {
-		for i, t := range c.copies {
-			if t.err != nil {
-				continue
-			}
-			if t.err = readers[i].ReadAt(ctx, other[:len(b)], at); t.err == nil && !bytes.Equal(b, other[:len(b)]) {
-				t.err = fmt.Errorf("%w: what was read back at %d is not what was written", backend.ErrDamaged, at)
-			}
-		}
-		return nil
-	})
-	_, bad := c.failed()
-	return errors.Join(err, bad)
 }

@@ -36,6 +36,8 @@ type note struct {
 
 	VMs []backend.UUID `json:"vms,omitempty"` // of a TransferForget for several
 
+	Made []string `json:"made,omitempty"` // of a copy: the targets that are there
+
 	// What it will end as once the host is clean.
 	End   backend.TransferState `json:"end,omitempty"`
 	Words string                `json:"words,omitempty"`

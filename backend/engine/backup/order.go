@@ -93,11 +93,27 @@ func check(s *backend.TransferSpec) error {
 			return wrong("a retention without a rule keeps everything")
 		}
 	case backend.TransferCopy, backend.TransferConvert:
-		if !path.IsAbs(s.Image.Source) || len(s.Image.Targets) == 0 {
-			return wrong("source and target are absolute paths")
-		}
+		return checkCopy(&s.Image, wrong)
 	default:
 		return wrong("%q is no kind of transfer", string(s.Kind))
+	}
+	return nil
+}
+
+func checkCopy(s *backend.CopySpec, wrong func(string, ...any) error) error {
+	if !path.IsAbs(s.Source) || len(s.Targets) == 0 {
+		return wrong("source and target are absolute paths")
+	}
+	places := map[string]bool{path.Clean(s.Source): true}
+	for _, t := range s.Targets {
+		if !path.IsAbs(t) {
+			return wrong("source and target are absolute paths")
+		}
+		at := path.Clean(t)
+		if places[at] {
+			return wrong("%s is named twice", backend.Clean(t))
+		}
+		places[at] = true
 	}
 	return nil
 }

@@ -167,30 +167,17 @@ func (r *mending) checkUsers(ctx context.Context) error {
 	return nil
 }
 
-// roomSpare is what a file system keeps besides the images.
-const roomSpare = 32 << 20
-
-// checkRoom refuses a restore that would not fit. Paths whose file systems say
-// the same free space to the byte are taken for one.
-func (r *mending) checkRoom(ctx context.Context) error {
-	need, where := map[uint64]int64{}, map[uint64]string{}
+// checkRoom refuses a restore that would not fit.
+func (r *mending) checkRoom(ctx context.Context) (err error) {
+	room := rooms{files: r.files}
 	for _, d := range r.disks {
-		free, err := r.files.Room(ctx, d.draft)
-		if errors.Is(err, backend.ErrUnsupported) {
-			continue
+		e := room.take(ctx, d.draft, d.Data)
+		if e != nil && !errors.Is(e, backend.ErrNoRoom) {
+			return e
 		}
-		if err != nil {
-			return err
-		}
-		need[free] += d.Data
-		where[free] = path.Dir(d.draft)
-	}
-	for free, n := range need {
-		if uint64(n)+roomSpare > free {
-			return &backend.OpError{Op: "restore", Target: r.name,
-				Err:  fmt.Errorf("%w: %d MiB are needed in %s, %d MiB are free", backend.ErrNoRoom, n>>20, backend.Clean(where[free]), free>>20),
-				Hint: "choose another pool, or make room"}
+		if e != nil { // the last one says how much all of them need
+			err = &backend.OpError{Op: "restore", Target: r.name, Err: e, Hint: "choose another pool, or make room"}
 		}
 	}
-	return nil
+	return err
 }
