@@ -19,7 +19,6 @@ import (
 
 	"berth/backend"
 	"berth/backend/image/disk"
-	"berth/backend/image/place"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -74,18 +73,10 @@ func onlyThese(t *testing.T, dir string, names ...string) {
 func TestCopyToSeveralPlaces(t *testing.T) {
 	src, content := sample(t)
 	dir := t.TempDir()
-	p, err := place.OpenLocal(filepath.Join(dir, "place"), true)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := p.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
+	p := served(t, filepath.Join(dir, "place"))
 	a, b := filepath.Join(dir, "a.raw"), filepath.Join(dir, "b.raw")
 	var told atomic.Int64
-	res, err := Copy(t.Context(), src, []Target{File(a, 0o640), File(b, 0o600), InPlace(p, "c.raw")}, CopyOptions{
+	res, err := Copy(t.Context(), src, []Target{File(a, 0o640), File(b, 0o600), InPlace(p, "c.raw", 0o640)}, CopyOptions{
 		Sums: []string{"sha256", "blake3"}, Progress: func(_ backend.Phase, done, _ int64) { told.Store(done) }})
 	if err != nil || res.Err() != nil {
 		t.Fatal(err, res.Err())

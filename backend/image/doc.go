@@ -46,7 +46,7 @@ func opError(op, path string, err error, hint string) error {
 func mustNotExist(op, path string) error {
 	switch _, err := os.Lstat(path); {
 	case err == nil:
-		return opError(op, path, fs.ErrExist, "berth overwrites no image: give another name, or delete it first")
+		return opError(op, path, errExists, overwritesNothing)
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	default:
@@ -68,4 +68,4 @@ func regular(op, path string) (fs.FileInfo, error) {
 
 var errExists = fs.ErrExist
 
-func isNotExist(err error) bool { return errors.Is(err, fs.ErrNotExist) }
+const overwritesNothing = "berth overwrites no image: give another name, or delete it first"

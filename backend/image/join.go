@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -96,7 +97,7 @@ func (m *Manifest) present(dir string) (errs []error) {
 	for _, p := range m.Parts {
 		path := filepath.Join(dir, p.Name)
 		switch st, err := os.Stat(path); {
-		case isNotExist(err):
+		case errors.Is(err, fs.ErrNotExist):
 			errs = append(errs, opError("join", path, errMissing, "get this part again from where the others came from"))
 		case err != nil:
 			errs = append(errs, opError("join", path, err, ""))

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -148,7 +149,7 @@ func writeWhole(path string, content []byte) error {
 func removeAll(paths []string) error {
 	var errs []error
 	for _, p := range paths {
-		if err := os.Remove(p); err != nil && !isNotExist(err) {
+		if err := os.Remove(p); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, err)
 		}
 	}

@@ -213,13 +213,21 @@ func (t *copyTargets) sftp(name string) (image.Target, error) {
 	if _, _, err := parseRepo(dir); err != nil {
 		return image.Target{}, &usageError{err: err}
 	}
+	st, err := os.Stat(t.source)
+	if err != nil {
+		return image.Target{}, err
+	}
 	label := dir + "/" + file
 	return image.Target{Name: label, Open: func(ctx context.Context, size, data int64) (image.Sink, error) {
 		p, err := t.place(ctx, dir)
 		if err != nil {
 			return nil, &backend.OpError{Op: "copy to", Target: backend.Clean(label), Err: err}
 		}
-		return image.InPlace(p, file).Open(ctx, size, data)
+		c, ok := p.(place.Copier)
+		if !ok {
+			return nil, &backend.OpError{Op: "copy to", Target: backend.Clean(label), Err: backend.ErrUnsupported}
+		}
+		return image.InPlace(c, file, st.Mode().Perm()).Open(ctx, size, data)
 	}}, nil
 }
 

@@ -85,11 +85,25 @@ type Draft interface {
 	Discard() error
 }
 
-// Skipper is a Draft that can have holes.
-type Skipper interface {
+// Copier is a Place that takes files of other people's, too.
+type Copier interface {
+	Place
+	// BeginCopy begins a file that must not be there yet (fs.ErrExist). What
+	// copies of that name left that were killed long ago is removed.
+	BeginCopy(ctx context.Context, name string) (Copy, error)
+}
+
+// Copy is a Draft that may have holes, is read back before it gets its name, and
+// replaces nothing.
+type Copy interface {
 	Draft
 	// Skip appends n zeroes, as a hole.
 	Skip(n int64) error
+	// Reread makes durable what was written, and opens it for reading.
+	Reread(ctx context.Context) (File, error)
+	// CommitNew is Commit under a name that must be free (fs.ErrExist), and gives
+	// the file those permissions.
+	CommitNew(ctx context.Context, mode fs.FileMode) error
 }
 
 // Entry is one file.

@@ -150,8 +150,8 @@ func (d *remoteDraft) write(p []byte) error {
 	return err
 }
 
-// finish makes the content durable and read-only.
-func (d *remoteDraft) finish(l *link) error {
+// finish makes the content durable, with those permissions.
+func (d *remoteDraft) finish(l *link, mode fs.FileMode) error {
 	f, err := d.handle(l)
 	if err != nil {
 		return err
@@ -166,7 +166,7 @@ func (d *remoteDraft) finish(l *link) error {
 	if info.Size() != d.size {
 		return &backend.OpError{Op: "write", Target: d.name, Err: backend.ErrDamaged, Hint: "the file has another length than what was written to it; look at the server's disk"}
 	}
-	if err := f.Chmod(fileMode); err != nil && l.ended() { // else it has no modes
+	if err := f.Chmod(mode); err != nil && l.ended() { // else it has no modes
 		return err
 	}
 	return syncFile(f)
@@ -183,17 +183,22 @@ func syncFile(f *sftp.File) error {
 }
 
 func (d *remoteDraft) Commit(ctx context.Context) error {
+	return d.commit(ctx, fileMode, (*link).replace)
+}
+
+// commit makes the draft durable and has give give it its name.
+func (d *remoteDraft) commit(ctx context.Context, mode fs.FileMode, give func(l *link, from, to string) error) error {
 	if d.ended || d.broken {
 		return inWords("write", d.name, fs.ErrClosed)
 	}
 	to, asked := d.r.path(d.name), false
 	err := d.r.do(ctx, "write", d.name, func(l *link) error {
 		if !asked || !d.renamed(l, to) {
-			if err := d.finish(l); err != nil {
+			if err := d.finish(l, mode); err != nil {
 				return err
 			}
 			asked = true
-			if err := l.replace(d.temp, to); err != nil {
+			if err := give(l, d.temp, to); err != nil {
 				return err
 			}
 		}
@@ -282,7 +287,7 @@ func (r *remote) CreateExclusive(ctx context.Context, name string, content []byt
 	}
 	to := r.path(name)
 	err = r.do(ctx, "create", name, func(l *link) error {
-		if err := d.finish(l); err != nil {
+		if err := d.finish(l, fileMode); err != nil {
 			return err
 		}
 		err := l.exclusive(d.temp, to, content)

@@ -17,6 +17,7 @@ type remoteFile struct {
 	ctx  context.Context // of Open: it holds for reads
 	r    *remote
 	name string
+	at   string // its path on the server
 	size int64
 
 	mu sync.Mutex
@@ -28,7 +29,11 @@ func (r *remote) Open(ctx context.Context, name string) (File, error) {
 	if err := checkName("open", name); err != nil {
 		return nil, err
 	}
-	f := &remoteFile{ctx: ctx, r: r, name: name, size: -1}
+	return r.open(ctx, name, r.path(name))
+}
+
+func (r *remote) open(ctx context.Context, name, at string) (File, error) {
+	f := &remoteFile{ctx: ctx, r: r, name: name, at: at, size: -1}
 	err := r.do(ctx, "open", name, func(l *link) error {
 		_, err := f.handle(l)
 		return err
@@ -46,7 +51,7 @@ func (f *remoteFile) handle(l *link) (*sftp.File, error) {
 	if f.on == l {
 		return f.f, nil
 	}
-	h, err := l.Open(f.r.path(f.name))
+	h, err := l.Open(f.at)
 	if err != nil {
 		return nil, err
 	}
