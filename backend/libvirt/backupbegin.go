@@ -82,11 +82,13 @@ func (b *begin) prepare(ctx context.Context) error {
 		return err
 	}
 	if b.r.Since != "" {
-		if b.since, err = b.s.checkpoint(ctx, b.r.Since); err != nil {
-			return err
+		if b.since, err = b.s.checkpoint(ctx, b.r.Since); err == nil && b.since == nil {
+			if b.since, err = b.s.regain(ctx, b.r.Since); isDaemons(err) {
+				err = fmt.Errorf("%w: there is no checkpoint %s any more: %w", backend.ErrBitmap, backend.Clean(b.r.Since), coded(err))
+			}
 		}
-		if b.since == nil {
-			return fmt.Errorf("%w: there is no checkpoint %s any more", backend.ErrBitmap, backend.Clean(b.r.Since))
+		if err != nil {
+			return err
 		}
 	}
 	for _, d := range disks {

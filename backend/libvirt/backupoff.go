@@ -88,14 +88,15 @@ func (o *offSession) disk(ctx context.Context, d backend.BackupDisk) (tokenDisk,
 	if t.Modified, err = modified(ctx, o.m, d.Path); err != nil {
 		return t, absentFile(d.Path, err)
 	}
-	switch {
-	case d.Format != "qcow2":
+	if d.Format != "qcow2" {
 		t.WhyFull = "a " + d.Format + " image keeps no record of what changes"
-	case o.t.Since != "":
-		i, err := inspect(ctx, o.m, d.Path, d.Format)
-		if err != nil {
-			return t, err
-		}
+		return t, nil
+	}
+	i, err := inspectUnwritten(ctx, o.m, d.Path, d.Format) // the VM may run on another host
+	if err != nil {
+		return t, err
+	}
+	if o.t.Since != "" {
 		t.WhyFull = i.usable(o.t.Since)
 		t.Incremental = t.WhyFull == ""
 	}

@@ -53,6 +53,7 @@ type newCheckpointXML struct {
 	XMLName     xml.Name            `xml:"domaincheckpoint"`
 	Name        string              `xml:"name"`
 	Description string              `xml:"description,omitempty"`
+	Created     int64               `xml:"creationTime,omitempty"` // of one that is defined again
 	Disks       []checkpointDiskXML `xml:"disks>disk"`
 }
 

@@ -111,20 +111,32 @@ func (s *subject) checkpoint(ctx context.Context, name string) (*checkpoint, err
 // possible libvirt forgets the checkpoint at least.
 func (s *subject) deleteCheckpoint(ctx context.Context, name string) error {
 	c, err := s.checkpoint(ctx, name)
-	if err != nil || c == nil {
+	if err != nil {
 		return err
 	}
 	state, _, err := s.stateNow(ctx)
 	if err != nil {
 		return err
 	}
-	if stateOf(state).Active() {
+	active := stateOf(state).Active()
+	if c == nil && active { // its bitmaps may be there all the same
+		if c, err = s.regain(ctx, name); isDaemons(err) || errors.Is(err, backend.ErrUnsupported) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if active {
 		err = s.forgetCheckpoint(ctx, c, 0)
 		if err == nil || !isDaemons(err) {
 			return err
 		}
 	} else if err = s.removeBitmaps(ctx, name); err != nil && !errors.Is(err, backend.ErrUnsupported) {
 		return fmt.Errorf("checkpoint %s: %w", backend.Clean(name), err)
+	}
+	if c == nil {
+		return nil
 	}
 	if e := s.forgetCheckpoint(ctx, c, libvirt.DomainCheckpointDeleteMetadataOnly); e != nil {
 		return errors.Join(fmt.Errorf("checkpoint %s: %w", backend.Clean(name), coded(e)), coded(err))
@@ -153,42 +165,6 @@ func (s *subject) forgetCheckpoint(ctx context.Context, c *checkpoint, flags lib
 		return nil
 	}
 	return err
-}
-
-// removeBitmaps takes a checkpoint's bitmaps out of the images of a domain
-// that is off.
-func (s *subject) removeBitmaps(ctx context.Context, name string) error {
-	m, err := s.h.machine(ctx)
-	if err != nil {
-		return err
-	}
-	for i := range s.xml.Devices.Disks {
-		x := &s.xml.Devices.Disks[i]
-		if x.Driver.Type != "qcow2" || x.skip(false) != "" {
-			continue
-		}
-		at, err := s.place(ctx, x)
-		if err != nil {
-			return err
-		}
-		info, err := inspect(ctx, m, at, x.Driver.Type)
-		if errors.Is(err, backend.ErrNoStorage) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		if !info.has(name) {
-			continue
-		}
-		rctx, cancel := context.WithTimeout(ctx, jobWait)
-		_, err = m.Run(rctx, "qemu-img", "bitmap", "--remove", "-f", x.Driver.Type, "--", at, name)
-		cancel()
-		if err != nil {
-			return explainServer(err)
-		}
-	}
-	return nil
 }
 
 // markSafe writes down with a checkpoint that its backup is finished.

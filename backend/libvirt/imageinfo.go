@@ -54,9 +54,19 @@ func (i *imageInfo) usable(name string) (why string) {
 
 // inspect asks qemu-img, without locking the image.
 func inspect(ctx context.Context, m dial.Machine, path, format string) (*imageInfo, error) {
+	return imageInfoOf(ctx, m, path, format, "--force-share")
+}
+
+// inspectUnwritten asks qemu-img, and fails with backend.ErrLocked when
+// somebody writes to the image.
+func inspectUnwritten(ctx context.Context, m dial.Machine, path, format string) (*imageInfo, error) {
+	return imageInfoOf(ctx, m, path, format)
+}
+
+func imageInfoOf(ctx context.Context, m dial.Machine, path, format string, flags ...string) (*imageInfo, error) {
 	ctx, cancel := context.WithTimeout(ctx, infoWait)
 	defer cancel()
-	argv := []string{"qemu-img", "info", "--force-share", "--output=json"}
+	argv := append([]string{"qemu-img", "info", "--output=json"}, flags...)
 	if format != "" {
 		argv = append(argv, "-f", format)
 	}

@@ -115,8 +115,8 @@ type newImage struct {
 	over bool
 }
 
-// MakeImage makes an image beside where it shall be, under a name that pools
-// do not list.
+// MakeImage makes an image beside where it shall be, under a name that is
+// known to be berth's.
 func (h *Host) MakeImage(ctx context.Context, path, format string, size uint64) (backend.NewImage, error) {
 	const op = "make"
 	if err := h.writable(op, path); err != nil {

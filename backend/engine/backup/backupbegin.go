@@ -38,12 +38,16 @@ func (w *work) begin(ctx context.Context) error {
 		return &backend.OpError{Op: "back up", Target: w.x.Spec.Name, Err: fmt.Errorf("%w: %s", backend.ErrBusy, facts.Job),
 			Hint: "wait for it to end, or end it: virsh domjobabort " + w.x.Spec.VM.UUID.String()}
 	}
-	since, err := w.chooseBase(ctx, &facts)
+	since, last, err := w.chooseBase(ctx)
 	if err != nil {
 		return err
 	}
 	w.n.Asked, w.n.Checkpoint = w.o.Clock.Now(), w.checkpointName(&facts)
 	w.n.Drop = ours(facts.Checkpoints, w.repo.ID())
+	known := slices.Contains(w.n.Drop, last)
+	if !known && last != "" { // libvirt has forgotten it; its bitmaps may be there, as after a migration
+		w.n.Drop = append(w.n.Drop, last)
+	}
 	if w.n.Journal == "" {
 		w.n.Journal = random()
 	}
@@ -57,6 +61,9 @@ func (w *work) begin(ctx context.Context) error {
 	if since != "" && errors.Is(err, backend.ErrBitmap) {
 		w.base, w.n.Base = nil, ""
 		w.n.Why = "its changes since the last backup are not known: " + words(err)
+		if !known {
+			w.n.Why = "the checkpoint of the last backup is gone"
+		}
 		err = w.ask(ctx, "")
 	}
 	if err != nil {
@@ -91,29 +98,31 @@ func (w *work) ask(ctx context.Context, since string) error {
 }
 
 // chooseBase finds the point that an incremental backup goes on from, and says
-// why when there is none.
-func (w *work) chooseBase(ctx context.Context, facts *backend.BackupFacts) (since string, err error) {
+// why when there is none. of is the checkpoint of the last point, whether it is
+// gone on from or not.
+func (w *work) chooseBase(ctx context.Context) (since, of string, err error) {
 	w.base, w.n.Base, w.n.Why = nil, "", ""
 	points, err := w.repo.Points(ctx)
 	last := latest(points, w.x.Spec.VM.UUID)
+	if last != nil {
+		of = last.Checkpoint
+	}
 	switch {
 	case w.x.Spec.Backup.Full:
 		w.n.Why = "a full one was asked for"
 	case err != nil && lost(err):
-		return "", err
+		return "", "", err
 	case last == nil && err != nil: // those that could be read count
 		w.n.Why = "the last point cannot be read: " + words(err)
 	case last == nil:
 		w.n.Why = "the first of this VM in this repository"
 	case last.Checkpoint == "":
 		w.n.Why = "the last backup could make no checkpoint"
-	case !slices.Contains(facts.Checkpoints, last.Checkpoint):
-		w.n.Why = "the checkpoint of the last backup is gone"
 	default:
 		w.base, w.n.Base = last, last.ID
-		return last.Checkpoint, nil
+		return of, of, nil
 	}
-	return "", nil
+	return "", of, nil
 }
 
 // latest is a VM's last point.
