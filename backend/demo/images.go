@@ -38,6 +38,19 @@ func (h *host) Images(ctx context.Context) ([]backend.Image, error) {
 	return list, nil
 }
 
+// FindImage finds one by its path: nothing in the demo is a link.
+func (h *host) FindImage(ctx context.Context, path string) (backend.Image, error) {
+	list, err := h.Images(ctx)
+	if err != nil {
+		return backend.Image{}, err
+	}
+	i := slices.IndexFunc(list, func(i backend.Image) bool { return i.Path == path && !i.Missing })
+	if i < 0 {
+		return backend.Image{}, failed("find the image", path, backend.ErrNoStorage, "")
+	}
+	return list[i], nil
+}
+
 // uses says who uses what in the fleet.
 type uses struct {
 	users    map[place][]backend.ImageUser

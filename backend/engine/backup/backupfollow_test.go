@@ -68,3 +68,38 @@ func TestAVMThatIsGone(t *testing.T) {
 		t.Errorf("the log has %+v, %v", log, err)
 	}
 }
+
+// What libvirt has forgotten in a migration is gone on from all the same, and
+// dropped once the backup is safe, also when a full one is asked for.
+func TestACheckpointThatIsForgotten(t *testing.T) {
+	for _, full := range []bool{false, true} {
+		r := newRig(t)
+		r.vm("web1", true)
+		r.start()
+		r.ends(r.backup("web1"), backend.TransferDone)
+		var forgotten string
+		r.known(func(s *fakeState) {
+			vm := s.VMs["web1"]
+			forgotten = vm.Checkpoints[0]
+			vm.Checkpoints, vm.Forgotten = nil, vm.Checkpoints
+		})
+		var dropped []string
+		r.host.hook = func(op string) error {
+			if op == "begun" {
+				r.known(func(s *fakeState) {
+					for _, x := range s.Sessions {
+						dropped = x.Drop
+					}
+				})
+			}
+			return nil
+		}
+		r.ends(r.backup("web1", func(s *backend.TransferSpec) { s.Backup.Full = full }), backend.TransferDone)
+		if m := r.manifests(); len(m) != 2 || m[0].Full != full || m[0].Why != map[bool]string{true: "a full one was asked for"}[full] {
+			t.Errorf("full asked for: %v; the point is %+v", full, m[0])
+		}
+		if len(dropped) != 1 || dropped[0] != forgotten {
+			t.Errorf("dropped %q, want %q", dropped, forgotten)
+		}
+	}
+}

@@ -40,6 +40,7 @@ type fakeVM struct {
 	Running     bool
 	Disks       map[string]string // target → path
 	Checkpoints []string
+	Forgotten   []string // of these the facts do not tell, and the bitmaps are there
 	XML         string
 	Begun       map[string]bool // checkpoints without a commit
 	Files       []backend.PointFile

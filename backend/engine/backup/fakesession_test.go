@@ -23,7 +23,7 @@ func (h *fakeHost) BeginBackup(_ context.Context, r backend.BackupRequest) (sess
 		if vm == nil {
 			return backend.ErrNoDomain
 		}
-		if r.Since != "" && !slices.Contains(vm.Checkpoints, r.Since) {
+		if r.Since != "" && !slices.Contains(vm.Checkpoints, r.Since) && !slices.Contains(vm.Forgotten, r.Since) {
 			return backend.ErrBitmap
 		}
 		s.Count++
