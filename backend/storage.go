@@ -215,3 +215,15 @@ type VolumeStreamer interface {
 	// Upload makes a volume of r's bytes; size is how many those are.
 	Upload(ctx context.Context, pool, volume, format string, r io.Reader, size int64) error
 }
+
+// VolumeNamer is a VolumeStreamer that can give a volume its name when it is
+// known to be right.
+type VolumeNamer interface {
+	// DraftVolume returns the name that a volume has until then. It fails with
+	// fs.ErrExist when the volume is there, and with ErrUnsupported where volumes
+	// cannot be renamed. What uploads of that volume left that were killed long
+	// ago is removed.
+	DraftVolume(ctx context.Context, pool, volume string) (draft string, err error)
+	// NameVolume gives it its name; fs.ErrExist when that is taken.
+	NameVolume(ctx context.Context, pool, draft, volume string) error
+}

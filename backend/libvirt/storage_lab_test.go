@@ -243,6 +243,76 @@ func TestLabHostFilesAndStreams(t *testing.T) {
 	}
 }
 
+// TestLabVolumeNames: an upload has its name only when it is whole; what a killed
+// one left is known to be left over, and goes with the next one of that name.
+func TestLabVolumeNames(t *testing.T) {
+	l := lab.Start(t, 1)
+	images := l.Host(1).Dir + "/lib/images/"
+	l.Virsh(1, "pool-create-as", "default", "dir", "--target", "/var/lib/libvirt/images")
+	old := func(name string) { host1(t, l, "touch -d '2 hours ago' /var/lib/libvirt/images/"+name) }
+	if _, err := onHost(t, l.Host(1).URI("tcp")).(backend.VolumeNamer).DraftVolume(t.Context(), "default", "v"); !errors.Is(err, backend.ErrUnsupported) {
+		t.Errorf("where berth sees no files: %v", err)
+	}
+	for _, transport := range []string{"unix", "ssh"} {
+		t.Run(transport, func(t *testing.T) {
+			h := onHost(t, l.Host(1).URI(transport))
+			n, s := h.(backend.VolumeNamer), h.(backend.VolumeStreamer)
+			name := "vol-" + transport
+			upload := func() string {
+				t.Helper()
+				draft, err := n.DraftVolume(t.Context(), "default", name)
+				if err == nil {
+					err = s.Upload(t.Context(), "default", draft, "raw", strings.NewReader("content"), 7)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				return draft
+			}
+			killed := upload()
+			if left, err := backuper(t, h).Leftovers(t.Context(), nil); err != nil || len(left) > 0 {
+				t.Errorf("of one that may be under way: %+v, %v", left, err)
+			}
+			old(killed)
+			if left, err := backuper(t, h).Leftovers(t.Context(), nil); err != nil || len(left) != 1 || left[0].What != "/var/lib/libvirt/images/"+killed {
+				t.Errorf("left over: %+v, %v", left, err)
+			}
+			draft := upload()
+			if _, err := os.Stat(images + killed); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("the killed one is there still: %v", err)
+			}
+			if i := imageAt(t, h, "/var/lib/libvirt/images/"+name); i != nil {
+				t.Errorf("it has its name before it is whole: %+v", i)
+			}
+			if err := n.NameVolume(t.Context(), "default", draft, name); err != nil {
+				t.Fatal(err)
+			}
+			var got bytes.Buffer
+			if err := s.Download(t.Context(), "default", name, &got); err != nil || got.String() != "content" {
+				t.Errorf("it holds %q, %v", got.String(), err)
+			}
+			if _, err := n.DraftVolume(t.Context(), "default", name); !errors.Is(err, fs.ErrExist) {
+				t.Errorf("one that is there: %v", err)
+			}
+			host1(t, l, "cp /var/lib/libvirt/images/"+name+" /var/lib/libvirt/images/"+killed)
+			if err := n.NameVolume(t.Context(), "default", killed, name); !errors.Is(err, fs.ErrExist) {
+				t.Errorf("over one that is there: %v", err)
+			}
+			old(killed)
+			left, err := backuper(t, h).Leftovers(t.Context(), nil)
+			if err != nil || len(left) != 1 {
+				t.Fatalf("left over: %+v, %v", left, err)
+			}
+			if err := backuper(t, h).CleanUp(t.Context(), left[0]); err != nil {
+				t.Error(err)
+			}
+			if _, err := os.Stat(images + killed); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("it was not cleaned up: %v", err)
+			}
+		})
+	}
+}
+
 var errFull = errors.New("the writer is full")
 
 type failing struct{}

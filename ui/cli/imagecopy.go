@@ -271,31 +271,15 @@ func (t *copyTargets) volume(ctx context.Context, name string) (image.Target, er
 		if !ok {
 			return image.Target{}, fmt.Errorf("%s: %w: it takes no volumes", backend.Clean(h.Name()), backend.ErrUnsupported)
 		}
+		storage, err := storageOf(h)
+		if err != nil {
+			return image.Target{}, err
+		}
 		i, err := image.Inspect(ctx, t.source, "")
 		if err != nil {
 			return image.Target{}, err
 		}
-		return image.InVolume(image.Volume{Streamer: s, Host: h.Name(), Pool: parts[1], Volume: parts[2], Format: i.Format, Remove: removeVolume(h, parts[1], parts[2])}), nil
+		return image.InVolume(image.Volume{Streamer: s, Storage: storage, Host: h.Name(), Pool: parts[1], Volume: parts[2], Format: i.Format}), nil
 	}
 	return image.Target{}, fmt.Errorf("there is no host %q; name it with -c", backend.Clean(parts[0]))
-}
-
-// removeVolume deletes a volume whose copy turned out to be wrong.
-func removeVolume(h backend.Host, pool, volume string) func(context.Context) error {
-	s, ok := h.(backend.Storage)
-	if !ok {
-		return nil
-	}
-	return func(ctx context.Context) error {
-		images, err := s.Images(ctx)
-		if err != nil {
-			return err
-		}
-		for i := range images {
-			if images[i].Pool == pool && images[i].Name == volume {
-				return s.DeleteImage(ctx, images[i].Path)
-			}
-		}
-		return nil
-	}
 }
