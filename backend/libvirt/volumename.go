@@ -20,8 +20,13 @@ var _ backend.VolumeNamer = (*Host)(nil)
 // DraftVolume implements backend.VolumeNamer. libvirt renames no volumes: that is
 // done to their files, where berth sees those.
 func (h *Host) DraftVolume(ctx context.Context, pool, volume string) (string, error) {
+	const op = "make"
+	target := pool + "/" + volume
+	if err := h.writable(op, target); err != nil {
+		return "", err
+	}
 	draft, err := h.draftVolume(ctx, pool, volume)
-	return draft, failed("make", pool+"/"+volume, err)
+	return draft, failed(op, target, err)
 }
 
 func (h *Host) draftVolume(ctx context.Context, pool, volume string) (string, error) {
