@@ -153,6 +153,9 @@ func TestLabImages(t *testing.T) {
 				if _, err := o.MakeImage(t.Context(), path, format, 1<<20); err == nil {
 					t.Error("it was overwritten")
 				}
+				if _, err := o.MakeImage(t.Context(), "/var/lib/libvirt/images/not/there", format, 1<<20); !errors.Is(err, backend.ErrNoStorage) || !strings.Contains(err.Error(), "there is no folder") {
+					t.Errorf("in a folder that is not there: %v", err)
+				}
 				left, err := o.MakeImage(t.Context(), path+".not", format, 1<<20)
 				if err != nil {
 					t.Fatal(err)

@@ -13,7 +13,6 @@ import (
 	"github.com/digitalocean/go-libvirt"
 
 	"berth/backend"
-	"berth/backend/libvirt/dial"
 )
 
 // CreateImage implements backend.Storage.
@@ -94,7 +93,10 @@ func (h *Host) createFile(ctx context.Context, s backend.ImageSpec, backing stri
 		}
 		return onFile(err)
 	}
-	n := &newImage{h: h, m: m, path: s.Path, draft: path.Join(path.Dir(s.Path), dial.DraftPrefix+freshName()+"-"+path.Base(s.Path))}
+	n, err := h.newImage(ctx, m, s.Path)
+	if err != nil {
+		return err
+	}
 	argv := []string{"qemu-img", "create", "-q", "-f", s.Format}
 	if s.Backing != "" {
 		argv = append(argv, "-b", s.Backing, "-F", backing)

@@ -142,11 +142,14 @@ func (h *Host) makeOn(ctx context.Context, m dial.Machine, name, format string, 
 	case !path.IsAbs(name) || size > 1<<62:
 		return nil, fmt.Errorf("%w: an image needs an absolute path and a size of less than 4 EiB", backend.ErrInvalid)
 	}
-	n := &newImage{h: h, m: m, path: name, draft: path.Join(path.Dir(name), dial.DraftPrefix+freshName()+"-"+path.Base(name))}
+	n, err := h.newImage(ctx, m, name)
+	if err != nil {
+		return nil, err
+	}
 	here, local := m.Local(n.draft)
 	if format == "raw" && local {
 		if err := m.Allocate(ctx, n.draft, int64(size), 0o600); err != nil {
-			return nil, absentDir(name, err)
+			return nil, onFile(err)
 		}
 		n.at = backend.DiskAccess{Size: int64(size), File: here}
 		return n, nil
@@ -163,11 +166,17 @@ func (h *Host) makeOn(ctx context.Context, m dial.Machine, name, format string, 
 	return n, nil
 }
 
-func absentDir(name string, err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%w: there is no folder %s: %w", backend.ErrNoStorage, backend.Clean(path.Dir(name)), fs.ErrNotExist)
+// newImage is one that is to be made; its folder must be there.
+func (h *Host) newImage(ctx context.Context, m dial.Machine, name string) (*newImage, error) {
+	dir := path.Dir(name)
+	st, err := m.Stat(ctx, dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), err == nil && !st.Mode.IsDir():
+		return nil, fmt.Errorf("%w: there is no folder %s: %w", backend.ErrNoStorage, backend.Clean(dir), fs.ErrNotExist)
+	case err != nil:
+		return nil, onFile(err)
 	}
-	return onFile(err)
+	return &newImage{h: h, m: m, path: name, draft: path.Join(dir, dial.DraftPrefix+freshName()+"-"+path.Base(name))}, nil
 }
 
 // Access implements backend.NewImage.

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -132,13 +130,6 @@ func (f *restoreFlags) paths(p *backend.Point) (map[string]string, error) {
 		}
 		if !slices.ContainsFunc(p.Disks, func(d backend.PointDisk) bool { return d.Target == target }) {
 			return nil, fmt.Errorf("--disk %s: %s has no such disk (disks: %s)", backend.Clean(text), pointLabel(p), strings.Join(diskNames(p), " "))
-		}
-		if !path.IsAbs(file) {
-			whole, err := filepath.Abs(file)
-			if err != nil {
-				return nil, fmt.Errorf("--disk %s: %w", backend.Clean(text), err)
-			}
-			file = whole
 		}
 		out[target] = file
 	}

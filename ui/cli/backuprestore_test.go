@@ -56,8 +56,10 @@ func TestRestoreIsPlannedAndAskedAbout(t *testing.T) {
 	id := r.addPoint(fakeNow, noise(1<<20))
 	off := r.addPointOf("off1", backend.UUID{'2', 2}, fakeNow, noise(1<<20))
 	r.mustFail(ExitFailed, "shut it down first", "restore", "-c", "fake://hv1", "web1", "--yes")
-	r.must("→  /images/copy-vda.", "restore", "-c", "fake://hv1", "web1", "--to", "copy", "--dry-run")
+	r.must("→  /images/copy-vda.qcow2\n", "restore", "-c", "fake://hv1", "web1", "--to", "copy", "--dry-run")
 	r.must(`"in_place": true`, "restore", "-c", "fake://hv2", "off1", "--host", "hv2", "--dry-run", "-o", "json")
+	r.must("1.0M, raw  →  /images/copy-vda.raw\n", "restore", "-c", "fake://hv1", "web1", "--to", "copy", "--format", "raw", "--dry-run")
+	r.mustFail(ExitUsage, "write an absolute path, for it is the host's", "restore", "-c", "fake://hv1", "web1", "--to", "copy", "--disk", "vda=here.raw", "--dry-run")
 	if len(r.backups.specs) > 0 {
 		t.Fatalf("a dry run has ordered %+v", r.backups.specs)
 	}

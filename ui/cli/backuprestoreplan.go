@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"berth/backend"
+	"berth/backend/engine/backup"
 	"berth/model"
 )
 
@@ -31,6 +32,12 @@ func (a *app) planRestore(ctx context.Context, fl *fleet, f *restoreFlags, p *ba
 	paths, err := f.paths(p)
 	if err != nil {
 		return nil, err
+	}
+	for target, file := range paths {
+		if !path.IsAbs(file) {
+			return nil, usagef("", "--disk %s: write an absolute path, for it is the host's", backend.Clean(target+"="+file))
+		}
+		paths[target] = path.Clean(file)
 	}
 	host, err := restoreHost(fl, f.host, p.Host)
 	if err != nil {
@@ -92,17 +99,10 @@ func (p *restorePlan) disks(f *restoreFlags, paths map[string]string) {
 		if f.disksOnly && len(paths) > 0 && !named {
 			continue
 		}
-		format := f.format
-		if format == "" {
-			format = d.Format
+		if !named && f.pool == "" {
+			to = backup.RestoredPath(&p.Spec.Restore, &d, "")
 		}
-		if !named && f.pool == "" && f.to == "" {
-			to = d.Path
-		}
-		if !named && f.pool == "" && f.to != "" {
-			to = path.Dir(d.Path) + "/" + f.to + "-" + d.Target + ".…"
-		}
-		p.Disks = append(p.Disks, restoreDisk{PointDisk: d, To: to, Format: format})
+		p.Disks = append(p.Disks, restoreDisk{PointDisk: d, To: to, Format: backup.RestoredFormat(&p.Spec.Restore, d.Format)})
 	}
 }
 

@@ -28,8 +28,8 @@ func (r *mending) choosePaths(ctx context.Context) error {
 		if _, named := s.Disks[d.Target]; s.DisksOnly && len(s.Disks) > 0 && !named {
 			continue
 		}
-		t := target{Disk: d, format: r.formatOf(&d)}
-		t.to = r.pathOf(&t, dir)
+		t := target{Disk: d, format: RestoredFormat(s, d.Format)}
+		t.to = RestoredPath(s, &backend.PointDisk{Target: d.Target, Path: d.Path, Format: d.Format}, dir)
 		if err := r.choose(ctx, &t); err != nil {
 			return err
 		}
@@ -108,11 +108,12 @@ func (r *mending) poolDir(ctx context.Context) (string, error) {
 	return "", fmt.Errorf("%w: %s has no pool %s", backend.ErrNoStorage, r.x.Spec.VM.Host, backend.Clean(name))
 }
 
-// formatOf is the format that a disk's image will have.
-func (r *mending) formatOf(d *diskOf) string {
-	f := r.x.Spec.Restore.Format
+// RestoredFormat is the format that a disk's image will have; was is that of the
+// disk.
+func RestoredFormat(s *backend.RestoreSpec, was string) string {
+	f := s.Format
 	if f == "" {
-		f = d.Format
+		f = was
 	}
 	if f != "raw" {
 		return "qcow2" // what was in a format that is not written becomes this
@@ -120,23 +121,23 @@ func (r *mending) formatOf(d *diskOf) string {
 	return f
 }
 
-// pathOf is where a disk's image goes.
-func (r *mending) pathOf(t *target, dir string) string {
-	s := &r.x.Spec.Restore
-	if p := s.Disks[t.Target]; p != "" {
+// RestoredPath is where a disk's image goes. dir is the folder of the pool that
+// was chosen; empty: none was.
+func RestoredPath(s *backend.RestoreSpec, d *backend.PointDisk, dir string) string {
+	if p := s.Disks[d.Target]; p != "" {
 		return p
 	}
 	if dir == "" {
-		dir = path.Dir(t.Path)
+		dir = path.Dir(d.Path)
 	}
 	if s.NewName == "" {
-		return path.Join(dir, path.Base(t.Path))
+		return path.Join(dir, path.Base(d.Path))
 	}
-	ext := path.Ext(t.Path)
-	if ext == "" || len(ext) > 6 || t.format != t.Format {
-		ext = "." + t.format
+	ext, format := path.Ext(d.Path), RestoredFormat(s, d.Format)
+	if ext == "" || len(ext) > 6 || format != d.Format {
+		ext = "." + format
 	}
-	return path.Join(dir, strings.ReplaceAll(s.NewName, "/", "-")+"-"+t.Target+ext)
+	return path.Join(dir, strings.ReplaceAll(s.NewName, "/", "-")+"-"+d.Target+ext)
 }
 
 // checkUsers refuses to replace an image that a running domain has.
