@@ -35,19 +35,23 @@ func transferVerbs() []transferVerb {
 }
 
 func (a *app) transferVerbCommand(v transferVerb) *cobra.Command {
+	output := ""
 	cmd := &cobra.Command{
 		Use:   v.name + " N...",
 		Short: v.short,
 		Long:  v.short + ".\n\n" + transferArgHelp,
 		Args:  withUsage(someTransfers),
-		RunE:  func(cmd *cobra.Command, args []string) error { return a.changeTransfers(cmd, args, v.change, v.done) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.changeTransfers(cmd, output, args, v.change, v.done)
+		},
 	}
+	textOrJSON(cmd, &output)
 	a.completeTransfers(cmd, v.want)
 	return cmd
 }
 
 const transferArgHelp = `N is a transfer's number (berth backup jobs), or the name of its VM. All are
-changed, or none.`
+changed, or none. -o json prints what berth backup jobs does, of them.`
 
 func someTransfers(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
@@ -56,8 +60,8 @@ func someTransfers(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-func (a *app) changeTransfers(cmd *cobra.Command, args []string, c backend.TransferChange, done string) error {
-	if err := a.loadToChange(cmd, nil); err != nil {
+func (a *app) changeTransfers(cmd *cobra.Command, output string, args []string, c backend.TransferChange, done string) error {
+	if err := a.loadToChange(cmd, checkFormat(output, "text", "json")); err != nil {
 		return err
 	}
 	return a.withBackups(cmd, func(b backend.Backups) error {
@@ -73,6 +77,9 @@ func (a *app) changeTransfers(cmd *cobra.Command, args []string, c backend.Trans
 		if err := a.change(ctx, b, &st, ids, c); err != nil {
 			return err
 		}
+		if output == "json" {
+			return a.encodeTransfers(ctx, b, ids)
+		}
 		for _, id := range ids {
 			label := strconv.FormatInt(int64(id), 10)
 			if t := transferByID(&st, id); t != nil {
@@ -84,6 +91,21 @@ func (a *app) changeTransfers(cmd *cobra.Command, args []string, c backend.Trans
 		}
 		return nil
 	})
+}
+
+// encodeTransfers prints what transfers are now.
+func (a *app) encodeTransfers(ctx context.Context, b backend.Backups, ids []backend.TransferID) error {
+	st, err := b.State(ctx)
+	if err != nil {
+		return err
+	}
+	records := []transferRecord{}
+	for _, id := range ids {
+		if t := transferByID(&st, id); t != nil {
+			records = append(records, newTransferRecord(t))
+		}
+	}
+	return encodeJSON(a.Stdout, records)
 }
 
 // change changes transfers. Those that are ordered again get their passphrase
@@ -146,6 +168,7 @@ func findTransfer(st *backend.BackupsState, arg string) (backend.TransferID, err
 }
 
 func (a *app) backupLimitCommand() *cobra.Command {
+	output := ""
 	cmd := &cobra.Command{
 		Use:   "limit RATE N...",
 		Short: "Slow transfers down, or let them go as fast as they can",
@@ -167,9 +190,10 @@ func (a *app) backupLimitCommand() *cobra.Command {
 			if rate > 0 {
 				done = "at most " + model.Bytes(float64(rate)) + "/s"
 			}
-			return a.changeTransfers(cmd, args[1:], backend.TransferChange{Limit: &rate}, done)
+			return a.changeTransfers(cmd, output, args[1:], backend.TransferChange{Limit: &rate}, done)
 		},
 	}
+	textOrJSON(cmd, &output)
 	a.completeTransfers(cmd, func(t *backend.Transfer) bool { return !t.State.Ended() })
 	complete := cmd.ValidArgsFunction
 	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {

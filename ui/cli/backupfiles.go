@@ -168,8 +168,7 @@ func (a *app) backupFilesCommand() *cobra.Command {
 		},
 	}
 	f.add(cmd)
-	cmd.Flags().StringVarP(&output, "output", "o", "text", "`FORMAT`: text or json")
-	completeFlag(cmd, "output", fixed("text", "json"))
+	textOrJSON(cmd, &output)
 	cmd.ValidArgsFunction = a.completePoints(1)
 	return cmd
 }

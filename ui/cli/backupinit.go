@@ -46,8 +46,7 @@ func (a *app) backupInitCommand() *cobra.Command {
 	fl.StringArrayVar(&f.recipients, "recipient", nil, "encrypt it so that the age key of `RECIPIENT` (age1…) opens it; may be given several times")
 	fl.Var(&f.splitSize, "split-size", "its files become at most `SIZE`")
 	fl.StringVar(&f.label, "label", "", "`TEXT` for people, to tell repositories apart")
-	fl.StringVarP(&f.output, "output", "o", "text", "`FORMAT`: text or json")
-	completeFlag(cmd, "output", fixed("text", "json"))
+	textOrJSON(cmd, &f.output)
 	completeFlag(cmd, "split-size", fixed("64M", "650M", "4G"))
 	cmd.ValidArgsFunction = fixed()
 	return cmd

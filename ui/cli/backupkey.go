@@ -92,6 +92,7 @@ type keyAddFlags struct {
 	newFile    string
 	recipients []string
 	label      string
+	output     string
 }
 
 func (a *app) keyAddCommand() *cobra.Command {
@@ -100,10 +101,10 @@ func (a *app) keyAddCommand() *cobra.Command {
 		Use:   "add",
 		Short: "Add a passphrase, or the age keys of recipients",
 		Long: "Add a passphrase, which is --new-passphrase-file or asked for twice, or with\n" +
-			"--recipient the age keys of others.\n\n" + repoHelp,
+			"--recipient the age keys of others. JSON is what berth backup key list has of it.\n\n" + repoHelp,
 		Args: withUsage(noArguments("a passphrase is never given on the command line, where others can see it")),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			var wrong error
+			wrong := checkFormat(f.output, "text", "json")
 			if f.newFile != "" && len(f.recipients) > 0 {
 				wrong = usagef("", "--new-passphrase-file and --recipient exclude one another")
 			}
@@ -115,6 +116,7 @@ func (a *app) keyAddCommand() *cobra.Command {
 	fl.StringVar(&f.newFile, "new-passphrase-file", "", "the new passphrase is the first line of `FILE`")
 	fl.StringArrayVar(&f.recipients, "recipient", nil, "the age key of `RECIPIENT` (age1…) opens it; may be given several times")
 	fl.StringVar(&f.label, "label", "", "`TEXT` for people: whose it is")
+	textOrJSON(cmd, &f.output)
 	cmd.ValidArgsFunction = fixed()
 	return cmd
 }
@@ -126,6 +128,9 @@ func (a *app) addKey(ctx context.Context, f *keyAddFlags, r *openRepo) error {
 	key, err := a.makeKey(ctx, f, r)
 	if err != nil {
 		return err
+	}
+	if f.output == "json" {
+		return encodeJSON(a.Stdout, newKeyRecord(&key))
 	}
 	_, err = fmt.Fprintf(a.Stdout, "%s: added\n", backend.Clean(key.ID))
 	return err
@@ -163,14 +168,14 @@ func notEncrypted(r *openRepo) error {
 
 func (a *app) keyRemoveCommand() *cobra.Command {
 	var f repoFlags
-	yes := false
+	yes, output := false, ""
 	cmd := &cobra.Command{
 		Use:     "remove KEY...",
 		Aliases: []string{"rm"},
 		Short:   "Remove keys, but never the last",
 		Long: "Remove keys, but never the last. KEY is a key's name as berth backup key list has\n" +
 			"it, or the beginning of it. Whoever has a copy of the repository and the removed\n" +
-			"key can still open that copy.\n\n" + repoHelp,
+			"key can still open that copy. JSON is the list of those that are left.\n\n" + repoHelp,
 		Args: withUsage(func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return errors.New("remove which key? Give one KEY or more")
@@ -178,16 +183,19 @@ func (a *app) keyRemoveCommand() *cobra.Command {
 			return nil
 		}),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.changeRepo(cmd, &f, nil, func(ctx context.Context, r *openRepo) error { return a.removeKeys(ctx, r, args, yes) })
+			return a.changeRepo(cmd, &f, checkFormat(output, "text", "json"), func(ctx context.Context, r *openRepo) error {
+				return a.removeKeys(ctx, r, output, args, yes)
+			})
 		},
 	}
 	f.add(cmd)
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
+	textOrJSON(cmd, &output)
 	cmd.ValidArgsFunction = fixed()
 	return cmd
 }
 
-func (a *app) removeKeys(ctx context.Context, r *openRepo, args []string, yes bool) error {
+func (a *app) removeKeys(ctx context.Context, r *openRepo, output string, args []string, yes bool) error {
 	keys, err := r.Keys(ctx)
 	if err != nil {
 		return err
@@ -206,9 +214,15 @@ func (a *app) removeKeys(ctx context.Context, r *openRepo, args []string, yes bo
 		if err := r.RemoveKey(ctx, id); err != nil {
 			return err
 		}
+		if output == "json" {
+			continue
+		}
 		if _, err := fmt.Fprintf(a.Stdout, "%s: removed\n", backend.Clean(id)); err != nil {
 			return err
 		}
+	}
+	if output == "json" {
+		return a.printKeys(output, slices.DeleteFunc(keys, func(k repo.Key) bool { return slices.Contains(ids, k.ID) }))
 	}
 	return nil
 }

@@ -82,32 +82,38 @@ func (a *app) printLocks(format string, locks []repo.LockInfo) error {
 
 func (a *app) backupUnlockCommand() *cobra.Command {
 	var f repoFlags
-	all, yes := false, false
+	all, yes, output := false, false, ""
 	cmd := &cobra.Command{
 		Use:   "unlock",
 		Short: "Remove locks whose holders are gone",
 		Long: "Remove locks whose holders are gone. Those run out by themselves, too; this is for\n" +
 			"who does not want to wait. --all removes those of holders that are alive as well,\n" +
-			"and endangers what they do.\n\n" + repoHelp,
+			"and endangers what they do. JSON is an object: removed, how many.\n\n" + repoHelp,
 		Args: withUsage(noArguments("")),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.changeRepo(cmd, &f, nil, func(ctx context.Context, r *openRepo) error { return a.unlock(ctx, r, all, yes) })
+			return a.changeRepo(cmd, &f, checkFormat(output, "text", "json"), func(ctx context.Context, r *openRepo) error {
+				return a.unlock(ctx, r, output, all, yes)
+			})
 		},
 	}
 	f.add(cmd)
 	cmd.Flags().BoolVar(&all, "all", false, "those of holders that are alive, too")
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
+	textOrJSON(cmd, &output)
 	cmd.ValidArgsFunction = fixed()
 	return cmd
 }
 
-func (a *app) unlock(ctx context.Context, r *openRepo, all, yes bool) error {
+func (a *app) unlock(ctx context.Context, r *openRepo, output string, all, yes bool) error {
 	if err := a.mayLose(ctx, yes || !all, "unlock --all", "Remove all locks?\nA backup or prune that is under way may lose data."); err != nil {
 		return err
 	}
 	n, err := r.Unlock(ctx, !all)
 	if err != nil {
 		return err
+	}
+	if output == "json" {
+		return encodeJSON(a.Stdout, map[string]int{"removed": n})
 	}
 	_, err = fmt.Fprintf(a.Stdout, "%s removed\n", plural(n, "lock", "locks"))
 	return err

@@ -37,8 +37,7 @@ func (a *app) backupLogCommand() *cobra.Command {
 	fl.SortFlags = false
 	fl.BoolVarP(&f.follow, "follow", "f", false, "go on as transfers end")
 	fl.Var(&f.since, "since", "only what ended in the last `TIME`")
-	fl.StringVarP(&f.output, "output", "o", "text", "`FORMAT`: text or json")
-	completeFlag(cmd, "output", fixed("text", "json"))
+	textOrJSON(cmd, &f.output)
 	completeFlag(cmd, "since", fixed("10m", "1h", "1d"))
 	cmd.ValidArgsFunction = fixed()
 	return cmd

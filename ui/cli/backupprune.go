@@ -52,8 +52,7 @@ func (a *app) backupPruneCommand() *cobra.Command {
 	fl := cmd.Flags()
 	fl.Var(&f.grace, "grace", "what nothing needs stays for `TIME`; 0: not at all")
 	fl.BoolVar(&f.dryRun, "dry-run", false, "only tell what would be done")
-	fl.StringVarP(&f.output, "output", "o", "text", "`FORMAT`: text or json")
-	completeFlag(cmd, "output", fixed("text", "json"))
+	textOrJSON(cmd, &f.output)
 	completeFlag(cmd, "grace", fixed("0", "1h", "1d"))
 	cmd.ValidArgsFunction = fixed()
 	return cmd

@@ -16,10 +16,10 @@ func someSchedules(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// changeSchedules does something to each schedule that arguments name; when
-// one cannot be found nothing is done.
-func (a *app) changeSchedules(cmd *cobra.Command, args []string, done string, do func(backend.Backups, backend.Schedule) error) error {
-	if err := a.loadToChange(cmd, nil); err != nil {
+// changeSchedules does something to each schedule that arguments name, and tells
+// what it is then; when one cannot be found nothing is done.
+func (a *app) changeSchedules(cmd *cobra.Command, output string, args []string, done string, do func(backend.Backups, *backend.Schedule) error) error {
+	if err := a.loadToChange(cmd, checkFormat(output, "text", "json")); err != nil {
 		return err
 	}
 	return a.withBackups(cmd, func(b backend.Backups) error {
@@ -40,52 +40,65 @@ func (a *app) changeSchedules(cmd *cobra.Command, args []string, done string, do
 		if err := errors.Join(errs...); err != nil {
 			return err
 		}
-		for _, s := range found {
+		records := make([]scheduleRecord, 0, len(found))
+		for i := range found {
+			s := &found[i]
 			if err := do(b, s); err != nil {
 				return err
+			}
+			if output == "json" {
+				records = append(records, newScheduleRecord(s))
+				continue
 			}
 			if _, err := fmt.Fprintf(a.Stdout, "schedule %d: %s\n", s.ID, done); err != nil {
 				return err
 			}
+		}
+		if output == "json" {
+			return encodeJSON(a.Stdout, records)
 		}
 		return nil
 	})
 }
 
 func (a *app) scheduleRemoveCommand() *cobra.Command {
+	output := ""
 	cmd := &cobra.Command{
 		Use:     "remove N...",
 		Aliases: []string{"rm"},
 		Short:   "Remove schedules; their backups stay",
 		Args:    withUsage(someSchedules),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.changeSchedules(cmd, args, "removed", func(b backend.Backups, s backend.Schedule) error { return b.RemoveSchedule(cmd.Context(), s.ID) })
+			return a.changeSchedules(cmd, output, args, "removed", func(b backend.Backups, s *backend.Schedule) error { return b.RemoveSchedule(cmd.Context(), s.ID) })
 		},
 	}
+	textOrJSON(cmd, &output)
 	a.completeSchedules(cmd)
 	return cmd
 }
 
 func (a *app) scheduleSwitchCommand(name, short string, disabled bool) *cobra.Command {
+	output := ""
 	cmd := &cobra.Command{
 		Use:   name + " N...",
 		Short: short,
 		Args:  withUsage(someSchedules),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.changeSchedules(cmd, args, name+"d", func(b backend.Backups, s backend.Schedule) error {
+			return a.changeSchedules(cmd, output, args, name+"d", func(b backend.Backups, s *backend.Schedule) error {
 				s.Disabled = disabled
-				_, err := b.PutSchedule(cmd.Context(), s)
+				_, err := b.PutSchedule(cmd.Context(), *s)
 				return err
 			})
 		},
 	}
+	textOrJSON(cmd, &output)
 	a.completeSchedules(cmd)
 	return cmd
 }
 
 func (a *app) scheduleRunCommand() *cobra.Command {
 	wait := false
-	output := "text"
+	output := ""
 	cmd := &cobra.Command{
 		Use:   "run N",
 		Short: "Run a schedule now, whether it is enabled or not",
@@ -96,8 +109,7 @@ func (a *app) scheduleRunCommand() *cobra.Command {
 	}
 	cmd.Flags().SortFlags = false
 	cmd.Flags().BoolVar(&wait, "wait", false, "until all of it has ended")
-	cmd.Flags().StringVarP(&output, "output", "o", "text", "`FORMAT`: text or json")
-	completeFlag(cmd, "output", fixed("text", "json"))
+	textOrJSON(cmd, &output)
 	a.completeSchedules(cmd)
 	return cmd
 }

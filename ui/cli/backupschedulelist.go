@@ -162,8 +162,7 @@ func (a *app) scheduleShowCommand() *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().StringVarP(&output, "output", "o", "text", "`FORMAT`: text or json")
-	completeFlag(cmd, "output", fixed("text", "json"))
+	textOrJSON(cmd, &output)
 	a.completeSchedules(cmd)
 	return cmd
 }

@@ -50,8 +50,7 @@ func (a *app) backupVerifyCommand() *cobra.Command {
 	fl.Var(&f.sample, "sample", "only `PERCENT` of the chunks, chosen at random, as 5%")
 	fl.Uint64Var(&f.seed, "seed", 0, "choose the sample by `N`, so that it can be had again")
 	fl.Var(&f.limit, "bwlimit", "read at most `RATE` a second, as 50M")
-	fl.StringVarP(&f.output, "output", "o", "text", "`FORMAT`: text or json")
-	completeFlag(cmd, "output", fixed("text", "json"))
+	textOrJSON(cmd, &f.output)
 	completeFlag(cmd, "sample", fixed("1%", "5%", "20%"))
 	completeFlag(cmd, "seed", fixed())
 	completeFlag(cmd, "bwlimit", fixed("10M", "50M", "100M"))
@@ -163,8 +162,7 @@ func (a *app) backupCheckCommand() *cobra.Command {
 	cmd.Flags().BoolVar(&o.Rebuild, "rebuild", false, "make anew what is derived and wrong")
 	cmd.Flags().BoolVar(&o.Repair, "repair", false, "--rebuild, and read everything back and mend what can be")
 	cmd.Flags().BoolVar(&o.Full, "full", false, "compare every file with its sum too")
-	cmd.Flags().StringVarP(&output, "output", "o", "text", "`FORMAT`: text or json")
-	completeFlag(cmd, "output", fixed("text", "json"))
+	textOrJSON(cmd, &output)
 	cmd.ValidArgsFunction = fixed()
 	return cmd
 }

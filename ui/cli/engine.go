@@ -163,8 +163,7 @@ func (a *app) engineStatusCommand() *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().StringVarP(&output, "output", "o", "text", "`FORMAT`: text or json")
-	completeFlag(cmd, "output", fixed("text", "json"))
+	textOrJSON(cmd, &output)
 	cmd.ValidArgsFunction = fixed()
 	return cmd
 }

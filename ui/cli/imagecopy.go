@@ -60,8 +60,7 @@ func (a *app) imageCopyCommand() *cobra.Command {
 	fl.BoolVar(&f.noVerify, "no-verify", false, "do not read the copies back")
 	fl.BoolVar(&f.noHash, "no-hash", false, "do not hash on the way either; with --no-verify")
 	fl.StringSliceVar(&f.sums, "checksum", nil, "print the `NAMES` of the whole content too: blake3, sha256")
-	fl.StringVarP(&f.output, "output", "o", "text", "`FORMAT`: text or json")
-	completeFlag(cmd, "output", fixed("text", "json"))
+	textOrJSON(cmd, &f.output)
 	completeFlag(cmd, "checksum", fixed("blake3", "sha256"))
 	return cmd
 }

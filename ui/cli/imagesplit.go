@@ -112,9 +112,8 @@ func (a *app) imageChecksumCommand() *cobra.Command {
 	fl.SortFlags = false
 	fl.StringVarP(&f.algorithm, "algorithm", "a", "sha256", "`NAME`: sha256 or blake3")
 	fl.BoolVar(&f.force, "force", false, "also when a VM writes to it")
-	fl.StringVarP(&f.output, "output", "o", "text", "`FORMAT`: text or json")
+	textOrJSON(cmd, &f.output)
 	completeFlag(cmd, "algorithm", fixed("sha256", "blake3"))
-	completeFlag(cmd, "output", fixed("text", "json"))
 	return cmd
 }
 

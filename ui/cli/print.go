@@ -11,6 +11,8 @@ import (
 
 	"github.com/charmbracelet/x/term"
 
+	"github.com/spf13/cobra"
+
 	"berth/backend"
 	"berth/model"
 )
@@ -148,4 +150,10 @@ func (p listPlan) csvKeys() []string {
 		}
 	}
 	return keys
+}
+
+// textOrJSON adds the flag --output to a command that tells what it did.
+func textOrJSON(cmd *cobra.Command, format *string) {
+	cmd.Flags().StringVarP(format, "output", "o", "text", "`FORMAT`: text or json")
+	completeFlag(cmd, "output", fixed("text", "json"))
 }

@@ -52,8 +52,7 @@ type changeFlags struct {
 
 func (f *changeFlags) add(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&f.whatIf, "what-if", false, "only show what the queue would be")
-	cmd.Flags().StringVarP(&f.output, "output", "o", "text", "`FORMAT`: text or json")
-	completeFlag(cmd, "output", fixed("text", "json"))
+	textOrJSON(cmd, &f.output)
 }
 
 func (a *app) changeCommand(s changeSpec) *cobra.Command {

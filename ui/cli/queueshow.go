@@ -33,8 +33,7 @@ func (a *app) showJobCommand() *cobra.Command {
 		}),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.runShowJob(cmd, output, args[0]) },
 	}
-	cmd.Flags().StringVarP(&output, "output", "o", "text", "`FORMAT`: text or json")
-	completeFlag(cmd, "output", fixed("text", "json"))
+	textOrJSON(cmd, &output)
 	a.completeJobs(cmd, func(*backend.Job) bool { return true })
 	return cmd
 }

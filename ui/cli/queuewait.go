@@ -32,8 +32,7 @@ func (a *app) waitCommand() *cobra.Command {
 	}
 	cmd.Flags().SortFlags = false
 	cmd.Flags().Var(&f.timeout, "timeout", "give up after `TIME`")
-	cmd.Flags().StringVarP(&f.output, "output", "o", "text", "`FORMAT`: text or json")
-	completeFlag(cmd, "output", fixed("text", "json"))
+	textOrJSON(cmd, &f.output)
 	completeFlag(cmd, "timeout", fixed("10m", "1h", "1d"))
 	a.completeJobs(cmd, func(j *backend.Job) bool { return !j.State.Ended() })
 	return cmd
