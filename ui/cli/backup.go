@@ -16,6 +16,9 @@ type BackupsOptions struct {
 	// Fleet are the hosts at hand, whose VMs can be backed up. Reading what
 	// there is needs none.
 	Fleet func() []backend.Host
+	// Connect makes a host that is not at hand and that the engine knows, to find
+	// the VMs that a schedule is to back up now; nil in the demo.
+	Connect func(name, uri string) (backend.Host, error)
 	// Demo: backups within this process over the fleet, which is a demo's.
 	Demo bool
 	// Settled has the demo's wait until all that it begins with is there.
@@ -89,7 +92,7 @@ func (a *app) openBackups(ctx context.Context, hosts func() []backend.Host) (bac
 func (a *app) backupsOptions(hosts func() []backend.Host) BackupsOptions {
 	o := BackupsOptions{Config: a.config, Fleet: hosts, Demo: a.flags.demo, OpenPlace: a.OpenPlace, Env: a.Env, UID: a.UID}
 	if !a.flags.demo {
-		o.Ensure = a.ensureEngine
+		o.Ensure, o.Connect = a.ensureEngine, a.connectNamed
 	}
 	return o
 }

@@ -118,8 +118,8 @@ func (a *app) runSchedule(cmd *cobra.Command, arg string, wait bool, format stri
 	if err := a.loadToChange(cmd, checkFormat(format, "text", "json")); err != nil {
 		return err
 	}
-	// VMs that are chosen by a tag, or all, are looked for on the hosts by the
-	// engine; here none is needed, but for the demo's.
+	// VMs that are chosen by a tag, or all, are looked for on the hosts that the
+	// engine knows; here none is needed, but for the demo's.
 	return a.withBackups(cmd, func(b backend.Backups) error {
 		ctx := cmd.Context()
 		st, err := b.State(ctx)

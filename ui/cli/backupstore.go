@@ -37,7 +37,7 @@ func OpenBackups(ctx context.Context, o BackupsOptions) (backend.Backups, error)
 	queue := engine.NewClient(engine.ClientOptions{Store: s, Lock: lockFile(o.Config.Paths)})
 	opt := backup.ClientOptions{
 		Options: backup.Options{
-			Store: s, OpenPlace: openPlaceOf(o.OpenPlace), OpenSecret: readSecret, Handover: isHandover,
+			Store: s, Connect: o.Connect, OpenPlace: openPlaceOf(o.OpenPlace), OpenSecret: readSecret, Handover: isHandover,
 			CacheDir: cacheFolder(o.Env), Trail: trail,
 		},
 		Fleet: o.Fleet, Who: trail.Who(), Engine: queue.Engine,

@@ -16,7 +16,7 @@ import (
 
 // ClientOptions make a Client. Store is needed.
 type ClientOptions struct {
-	Options // Store, OpenPlace, OpenSecret, Handover, CacheDir, Zone, Trail, Clock; the others are not looked at
+	Options // Store, Connect (may be nil), OpenPlace, OpenSecret, Handover, CacheDir, Zone, Trail, Clock; the others are not looked at
 	// Fleet are the hosts at hand, by which the engine will reach them.
 	Fleet func() []backend.Host
 	// Who orders what is ordered through this client.
@@ -46,8 +46,10 @@ func NewClient(o ClientOptions) *Client {
 	if o.Fleet == nil {
 		o.Fleet = func() []backend.Host { return nil }
 	}
-	o.Options.Connect = func(name, _ string) (backend.Host, error) {
-		return nil, fmt.Errorf("%w: %s: a client connects to nothing", backend.ErrUnsupported, name)
+	if o.Connect == nil {
+		o.Connect = func(name, _ string) (backend.Host, error) {
+			return nil, fmt.Errorf("%w: %s is not at hand", backend.ErrUnsupported, name)
+		}
 	}
 	if err := o.Options.complete(); err != nil && o.Options.OpenPlace != nil {
 		panic(err) // a store is missing: a fault of the program

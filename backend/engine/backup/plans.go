@@ -126,14 +126,13 @@ func (c *Client) RemoveSchedule(ctx context.Context, id int64) error {
 }
 
 // RunSchedule has a schedule's run begin now; when it runs next stays as it is.
-// VMs are chosen among the hosts at hand. It wraps backend.ErrBusy while a run is
-// under way.
+// It wraps backend.ErrBusy while a run is under way.
 func (c *Client) RunSchedule(ctx context.Context, id int64) (ids []backend.TransferID, err error) {
 	var s backend.Schedule
 	if err := c.o.Store.View(ctx, func(tx *store.Tx) (err error) { s, err = tx.Schedule(id); return err }); err != nil {
 		return nil, err
 	}
-	vms, err := c.chooseNow(ctx, &s)
+	vms, trouble, err := c.chooseNow(ctx, &s)
 	if err != nil {
 		return nil, err
 	}
@@ -151,6 +150,9 @@ func (c *Client) RunSchedule(ctx context.Context, id int64) (ids []backend.Trans
 				Hint: "wait for it to end"})
 		}
 		r := round{At: now, Stage: stageBackup}
+		for _, t := range trouble {
+			r.Bad = append(r.Bad, words(t))
+		}
 		if ids, err = orderBackups(tx, &s, vms, now, &r); err != nil {
 			return err
 		}
@@ -165,18 +167,30 @@ func (c *Client) RunSchedule(ctx context.Context, id int64) (ids []backend.Trans
 	return ids, errors.Join(c.record("schedule-run", &backend.TransferSpec{}, fmt.Sprintf("schedule %d", id)), c.ensure(ctx))
 }
 
-// chooseNow finds the VMs of a schedule among the hosts at hand.
-func (c *Client) chooseNow(ctx context.Context, s *backend.Schedule) ([]chosen, error) {
+// chooseNow finds the VMs of a schedule on the hosts at hand and on those that
+// the engine knows. What could not be asked is trouble, as long as any is found.
+func (c *Client) chooseNow(ctx context.Context, s *backend.Schedule) (vms []chosen, trouble []error, err error) {
 	m := &Manager{o: c.o.Options, hosts: &hosts{o: &c.o.Options, open: map[string]*openHost{}}}
-	uris := map[string]string{}
+	var uris map[string]string
+	if err := c.o.Store.View(ctx, func(tx *store.Tx) (err error) { uris, err = tx.BackupHosts(); return err }); err != nil {
+		return nil, nil, err
+	}
+	mine := map[backend.Host]bool{}
 	for _, h := range c.o.Fleet() {
-		uris[h.Name()] = h.URI()
+		uris[h.Name()], mine[h] = h.URI(), true
 		m.hosts.open[h.Name()] = &openHost{Host: h, uri: h.URI()}
 	}
 	m.hosts.know(uris)
-	vms, trouble := m.choose(ctx, s)
-	if len(vms) == 0 {
-		return nil, errors.Join(trouble...)
+	vms, trouble = m.choose(ctx, s)
+	for _, o := range m.hosts.open {
+		if !mine[o.Host] {
+			if err := o.Close(); err != nil {
+				trouble = append(trouble, err)
+			}
+		}
 	}
-	return vms, nil
+	if len(vms) == 0 {
+		return nil, nil, errors.Join(trouble...)
+	}
+	return vms, trouble, nil
 }

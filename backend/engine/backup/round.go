@@ -95,7 +95,7 @@ func (m *Manager) over(tx *store.Tx, s *backend.Schedule, r round) error {
 	if _, err := tx.PutSchedule(kept); err != nil {
 		return err
 	}
-	what, detail := "schedule done", fmt.Sprintf("%d VMs", len(r.VMs))
+	what, detail := "schedule done", count(len(r.VMs), "VM")
 	if s.LastBad != "" {
 		what, detail = "schedule failed", s.LastBad
 	}

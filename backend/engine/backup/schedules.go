@@ -157,12 +157,12 @@ func (m *Manager) order(ctx context.Context, b *books, s *backend.Schedule) (ids
 }
 
 func startedWords(r *round) string {
-	text := fmt.Sprintf("%d backups", len(r.IDs))
+	text := count(len(r.IDs), "backup")
 	if len(r.Joined) > 0 {
 		text += fmt.Sprintf(", %d already under way", len(r.Joined))
 	}
 	if r.Missed > 0 {
-		text += fmt.Sprintf("; %d missed runs are caught up with this one", r.Missed)
+		text += "; " + count(r.Missed, "missed run") + " caught up with this one"
 	}
 	return text
 }

@@ -169,7 +169,7 @@ func TestOverlappingRunsAreJoined(t *testing.T) {
 	}
 	r.ends(mine, backend.TransferDone)
 	r.until("the schedule's end", func(*backend.BackupsState) bool { return hasEvent(r.events(), "schedule done often") })
-	if e := r.events(); !hasEvent(e, "schedule started often: 1 backups, 1 already under way") || !hasEvent(e, "schedule joined often") {
+	if e := r.events(); !hasEvent(e, "schedule started often: 1 backup, 1 already under way") || !hasEvent(e, "schedule joined often") {
 		t.Errorf("events %q", e)
 	}
 	if n := len(r.manifests()); n != 1 {
@@ -180,6 +180,36 @@ func TestOverlappingRunsAreJoined(t *testing.T) {
 		t.Fatal(ids, err)
 	}
 	r.ends(ids[0], backend.TransferDone)
+}
+
+// A schedule's VMs are found on the hosts that the engine knows when none is at
+// hand, as with a systemd timer; one that does not answer is told in the end.
+func TestAScheduleIsRunFromAfar(t *testing.T) {
+	r := newRig(t)
+	r.vm("web1", true)
+	there := r.beside()
+	id := r.schedule(backend.Schedule{Name: "all", All: true})
+	r.fleet = nil
+	there.hook = func(op string) error {
+		if op == "poll" {
+			return backend.ErrUnreachable
+		}
+		return nil
+	}
+	r.start()
+	c := NewClient(ClientOptions{Options: r.opt, Who: "timer", Fleet: func() []backend.Host { return nil }})
+	ids, err := c.RunSchedule(t.Context(), id)
+	if err != nil || len(ids) != 1 {
+		t.Fatal(ids, err)
+	}
+	r.ends(ids[0], backend.TransferDone)
+	st := r.until("the run's end", func(s *backend.BackupsState) bool { return s.Schedules[0].LastBad != "" })
+	if bad := st.Schedules[0].LastBad; !strings.Contains(bad, "hv2: host unreachable") {
+		t.Errorf("it says %q", bad)
+	}
+	if e := r.events(); !hasEvent(e, "schedule started all: by timer: 1 backup") {
+		t.Errorf("events %q", e)
+	}
 }
 
 func TestAScheduleThatFails(t *testing.T) {
