@@ -232,7 +232,11 @@ func (f *search) files(ctx context.Context) error {
 				!scratch && f.h.now().Sub(e.Modified) < draftAge {
 				continue
 			}
-			files = append(files, backend.Leftover{Host: f.h.name, Kind: leftScratch, What: at, Since: e.Modified, Size: uint64(max(e.Real, 0))})
+			size := e.Real
+			if size < 0 { // SFTP does not tell
+				size = e.Size
+			}
+			files = append(files, backend.Leftover{Host: f.h.name, Kind: leftScratch, What: at, Since: e.Modified, Size: uint64(size)})
 		}
 	}
 	if len(files) == 0 {

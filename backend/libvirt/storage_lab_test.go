@@ -274,7 +274,7 @@ func TestLabVolumeNames(t *testing.T) {
 				t.Errorf("of one that may be under way: %+v, %v", left, err)
 			}
 			old(killed)
-			if left, err := backuper(t, h).Leftovers(t.Context(), nil); err != nil || len(left) != 1 || left[0].What != "/var/lib/libvirt/images/"+killed {
+			if left, err := backuper(t, h).Leftovers(t.Context(), nil); err != nil || len(left) != 1 || left[0].What != "/var/lib/libvirt/images/"+killed || left[0].Size == 0 {
 				t.Errorf("left over: %+v, %v", left, err)
 			}
 			draft := upload()
