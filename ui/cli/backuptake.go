@@ -29,6 +29,11 @@ func (a *app) runRestoreFiles(cmd *cobra.Command, f *restoreFlags, arg string) e
 			return err
 		}
 		defer func() { err = errors.Join(err, g.close()) }()
+		for _, file := range f.files { // before a folder is made for them
+			if _, err := g.find(parseGuestPath(file)); err != nil {
+				return err
+			}
+		}
 		if !f.dryRun {
 			if err := os.MkdirAll(f.into, 0o755); err != nil {
 				return &backend.OpError{Op: "make", Target: backend.Clean(f.into), Err: pathReason(err)}
