@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path"
+	"strings"
 	"time"
 
 	"github.com/digitalocean/go-libvirt"
@@ -214,6 +215,10 @@ func (s *subject) job(ctx context.Context) (string, error) {
 	return word(operations, int32(valueOf(params, libvirt.DomainJobOperationStr))), nil
 }
 
+// backupOperation says of a job that it is a backup: all that is known of one
+// that is beginning (libvirt's qemuBackupGetJobInfoStats, "backup job data missing").
+var backupOperation = libvirt.TypedParam{Field: libvirt.DomainJobOperationStr, Value: *libvirt.NewTypedParamValueInt(int32(libvirt.DomainJobOperationStrBackup))}
+
 // jobStats may wait for whatever holds the domain as long as ctx lasts, and so
 // says which lane it is that waits.
 func (s *subject) jobStats(ctx context.Context, l *lane) (libvirt.DomainJobType, []libvirt.TypedParam, error) {
@@ -225,6 +230,9 @@ func (s *subject) jobStats(ctx context.Context, l *lane) (libvirt.DomainJobType,
 		st.kind, st.params, err = lv.DomainGetJobStats(s.dom, 0)
 		return st, err
 	})
+	if err != nil && strings.Contains(coded(err).Error(), "backup job data missing") {
+		return libvirt.DomainJobUnbounded, []libvirt.TypedParam{backupOperation}, nil
+	}
 	if unsupported(err) || hasCode(err, libvirt.ErrOperationInvalid) { // another driver, or it is off
 		return libvirt.DomainJobNone, nil, nil
 	}

@@ -11,6 +11,7 @@ import (
 
 	agekeys "filippo.io/age" // age is how old something is, in this package
 	"github.com/charmbracelet/x/term"
+	"golang.org/x/sys/unix"
 
 	"berth/backend"
 	"berth/backend/image/repo"
@@ -136,15 +137,16 @@ func (a *app) askPassphrase(ctx context.Context, prompt string, again bool) ([]b
 
 // readSecret reads a line of the terminal without showing it. When ctx ends
 // the terminal is as it was.
-func (a *app) readSecret(ctx context.Context, prompt string) ([]byte, error) {
+func (a *app) readSecret(ctx context.Context, prompt string) (_ []byte, err error) {
 	tty, ok := a.Stdin.(*os.File)
 	if !ok || !term.IsTerminal(tty.Fd()) {
 		return nil, errors.New("there is no terminal to ask for it on")
 	}
-	before, err := term.GetState(tty.Fd())
+	shown, err := hideTyping(tty.Fd()) // before the prompt: who types at once is not shown either
 	if err != nil {
 		return nil, fmt.Errorf("the terminal: %w", err)
 	}
+	defer func() { err = errors.Join(err, shown()) }()
 	fmt.Fprint(a.Stderr, prompt)
 	defer fmt.Fprintln(a.Stderr)
 	type answer struct {
@@ -163,6 +165,17 @@ func (a *app) readSecret(ctx context.Context, prompt string) ([]byte, error) {
 		}
 		return a.line, nil
 	case <-ctx.Done():
-		return nil, errors.Join(context.Cause(ctx), term.Restore(tty.Fd(), before))
+		return nil, context.Cause(ctx)
 	}
+}
+
+// hideTyping has a terminal not show what is typed until shown is called.
+func hideTyping(fd uintptr) (shown func() error, err error) {
+	before, err := term.GetState(fd)
+	if err != nil {
+		return nil, err
+	}
+	hidden := *before
+	hidden.Lflag &^= unix.ECHO
+	return func() error { return term.Restore(fd, before) }, term.SetState(fd, &hidden)
 }
