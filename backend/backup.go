@@ -379,7 +379,7 @@ type Progress struct {
 	ETA   time.Duration `json:"eta,omitempty"` // zero: not known
 	Spark []int64       `json:"spark,omitempty"`
 	// Waits names the stage that the others wait for: "reading", "compressing",
-	// "writing"; empty: not known.
+	// "writing"; "the limit" when that holds them; empty: not known.
 	Waits string `json:"waits,omitempty"`
 	Why   string `json:"why,omitempty"` // why a backup is full; empty: it is incremental
 }
@@ -408,7 +408,7 @@ type Point struct {
 	Size     int64 // bytes that the guest sees
 	Data     int64 // bytes that are not zero
 	Read     int64 // bytes that were read
-	New      int64 // bytes that the repository did not have
+	New      int64 // bytes of Read that the repository did not have
 	Stored   int64 // bytes those took, compressed
 	Disks    []PointDisk
 	// Verified is when it was last read back whole and found right; Damaged says

@@ -42,7 +42,7 @@ func (w *work) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	w.n.Asked, w.n.Checkpoint = w.o.Clock.Now(), w.checkpointName(&facts)
+	w.n.Asked, w.n.Checkpoint = w.o.Clock.Now(), w.checkpointName()
 	w.n.Drop = ours(facts.Checkpoints, w.repo.ID())
 	known := slices.Contains(w.n.Drop, last)
 	if !known && last != "" { // libvirt has forgotten it; its bitmaps may be there, as after a migration
@@ -138,14 +138,10 @@ func latest(points []repo.Manifest, vm backend.UUID) (last *repo.Manifest) {
 // checkpointPrefix begins the names of a repository's checkpoints.
 func checkpointPrefix(repoID string) string { return "berth-" + repoID[:min(8, len(repoID))] + "-" }
 
-// checkpointName is one that no checkpoint of the domain has.
-func (w *work) checkpointName(facts *backend.BackupFacts) string {
-	for at := w.o.Clock.Now().Unix(); ; at++ {
-		name := checkpointPrefix(w.repo.ID()) + strconv.FormatInt(at, 10)
-		if !slices.Contains(facts.Checkpoints, name) {
-			return name
-		}
-	}
+// checkpointName is one that no checkpoint has or had: a name that a forgotten
+// one had might be taken for it, and dropped. It tells the time.
+func (w *work) checkpointName() string {
+	return checkpointPrefix(w.repo.ID()) + strconv.FormatInt(w.o.Clock.Now().Unix(), 10) + "-" + random()[:8]
 }
 
 // ours are the checkpoints that were made for a repository.

@@ -51,7 +51,8 @@ type adding struct {
 	order chan *slot
 
 	done    atomic.Int64 // bytes read
-	reading atomic.Int64 // nanoseconds spent, by all workers
+	limited atomic.Int64 // nanoseconds spent, by all workers
+	reading atomic.Int64
 	waiting atomic.Int64
 	writing atomic.Int64
 }
@@ -201,10 +202,12 @@ func (a *adding) read(ctx context.Context, s *slot, buf []byte) error {
 			return err
 		}
 	}
+	began := time.Now()
 	if err := wait(ctx, a.w.o.Limit, s.bytes()); err != nil {
 		return err
 	}
-	began := time.Now()
+	a.limited.Add(int64(time.Since(began)))
+	began = time.Now()
 	content := buf[frameLen : frameLen+s.length]
 	end := 0
 	for _, p := range s.parts {
@@ -232,6 +235,10 @@ func (a *adding) keep(ctx context.Context, s *slot, buf []byte) error {
 	a.waiting.Add(int64(time.Since(began)))
 	chunk := a.compress(s, c, buf)
 	a.cpu <- c
+	if chunk == nil {
+		return nil
+	}
+	a.w.fresh.Add(s.bytes())
 	began = time.Now()
 	err := a.w.write(chunk)
 	a.writing.Add(int64(time.Since(began)))
@@ -313,10 +320,13 @@ func (a *adding) tell(last bool) {
 	w.o.Progress(WriteProgress{Disk: a.disk.Target, Done: a.done.Load(), Total: a.total, New: w.fresh.Load(), Out: w.packer.stored.Load(), Waits: a.waits()})
 }
 
-// waits names the stage that takes the workers' time.
+// waits names the stage that takes the workers' time, or the limit that holds
+// them.
 func (a *adding) waits() string {
-	reading, waiting, writing := a.reading.Load(), a.waiting.Load(), a.writing.Load()
+	limited, reading, waiting, writing := a.limited.Load(), a.reading.Load(), a.waiting.Load(), a.writing.Load()
 	switch {
+	case limited > reading+waiting+writing:
+		return "the limit"
 	case reading > waiting && reading > writing:
 		return "reading"
 	case writing > waiting:

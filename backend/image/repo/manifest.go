@@ -27,7 +27,7 @@ type Manifest struct {
 	Disks      []Disk   `json:"disks"`  // in the order of AddDisk; set by Commit
 	Files      []File   `json:"files"`  // set by Commit
 	Read       int64    `json:"read"`   // bytes read, set by Commit
-	New        int64    `json:"new"`    // bytes that the repository did not have, set by Commit
+	New        int64    `json:"new"`    // bytes of Read that the repository did not have, set by Commit
 	Stored     int64    `json:"stored"` // bytes that those take, set by Commit
 }
 

@@ -97,10 +97,10 @@ type WriteProgress struct {
 	Disk  string
 	Done  int64 // bytes of the disk that were read
 	Total int64 // bytes of the disk that are to be read
-	New   int64 // bytes that the repository did not have, over all disks of the Writer
+	New   int64 // bytes of Done that the repository did not have, over all disks of the Writer
 	Out   int64 // bytes that those take
 	// Waits names the stage that the others wait for: "reading", "compressing" or
-	// "writing"; empty: not known.
+	// "writing"; "the limit" when that holds them; empty: not known.
 	Waits string
 }
 

@@ -29,7 +29,7 @@ type Writer struct {
 	disks []Disk
 	files []File
 	read  int64
-	fresh atomic.Int64 // bytes that were not there
+	fresh atomic.Int64 // bytes read of chunks that were not there
 	err   error
 	ended bool
 
@@ -125,7 +125,6 @@ func (w *Writer) write(s *stowed) error {
 	if s.out != nil {
 		w.repo.buffers.put(s.out)
 	}
-	w.fresh.Add(int64(s.raw))
 	return err
 }
 
